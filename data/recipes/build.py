@@ -1,0 +1,178 @@
+"""Write everything the workbook ships in data/, byte for byte the same each time: `python -m data.recipes.build` (make data)."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from string import Template
+
+from . import corpus
+from .facts import Fact, cloze, facts, say, values
+from .grammar import groups
+from .pen import Pen
+from .world import world
+
+HERE = Path(__file__).parent
+SETS = {  # instruction set -> the module of genres that writes it
+    "triage": "desk", "extract": "records", "arithmetic": "arithmetic",
+    "summarise": "notices", "reply": "desk", "translate": "translation",
+}  # fmt: skip
+ROWS = {"train": 800, "validation": 100, "test": 200}
+PREFERENCES = {"train": 800, "test": 200}
+CORPUS_BYTES = {"train": 4_000_000, "test": 1_000_000}   # of text, before compression
+KNOWN_FACTS = 1_000
+OPTIONS = 10
+LIMIT_BYTES = 8_000_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=HERE.parent, help="folder to write to (default: data/)")
+    out = parser.parse_args().out
+    counts = {name: instruction_set(out / name, name) for name in SETS}
+    counts |= {
+        "facts": fact_set(out / "facts"),
+        "preferences": preference_set(out / "preferences"),
+        "handbook": handbook(out / "handbook"),
+        "corpus": corpus_sample(out / "corpus"),
+    }
+    for name, numbers in counts.items():
+        text = Template((HERE / "cards" / f"{name}.md").read_text(encoding="utf-8")).substitute(numbers)
+        (out / name / "README.md").write_text(text, encoding="utf-8")
+    size = sum(file.stat().st_size for name in counts for file in (out / name).iterdir())
+    if size > LIMIT_BYTES:
+        raise SystemExit(f"data/ holds {size} bytes, more than the {LIMIT_BYTES} allowed")
+    print(f"{len(counts)} sets, {size / 1e6:.1f} MB")
+
+
+def write_rows(path: Path, rows: Iterable[dict]) -> int:
+    """Write JSON lines (gzip without a time stamp when the name ends in .gz) and return their number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    data = "".join(lines).encode()
+    if path.suffix == ".gz":
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=9, mtime=0) as file:
+            file.write(data)
+        data = buffer.getvalue()
+    path.write_bytes(data)
+    return len(lines)
+
+
+def different(make: Callable[[Pen], dict], key: Callable[[dict], str], split: str, name: str, taken: set[str]) -> Iterator[dict]:
+    """Endless rows of one split, none of whose keys was taken before (in this split or another)."""
+    index = 0
+    while True:
+        row = make(Pen(split, f"{name}-{index}"))
+        index += 1
+        if key(row) not in taken:
+            taken.add(key(row))
+            yield row
+
+
+def instruction_set(folder: Path, name: str) -> dict[str, object]:
+    """Train, validation and test rows of one instruction set as messages."""
+    example = import_module(f"data.recipes.genres.{SETS[name]}").SETS[name]
+
+    def make(pen: Pen) -> dict:
+        user, assistant = example(pen)
+        return {"messages": [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]}
+
+    taken: set[str] = set()
+    counts: dict[str, object] = {}
+    for split, count in ROWS.items():
+        rows = different(make, lambda row: row["messages"][0]["content"], split, name, taken)
+        counts[split] = write_rows(folder / f"{split}.jsonl", numbered(f"{name}-{split}", rows, count))
+    first = json.loads((folder / "train.jsonl").read_text(encoding="utf-8").splitlines()[0])["messages"]
+    return {**counts, "user": first[0]["content"], "assistant": first[1]["content"]}
+
+
+def numbered(prefix: str, rows: Iterator[dict], count: int) -> Iterator[dict]:
+    return ({"id": f"{prefix}-{index:04d}", **next(rows)} for index in range(count))
+
+
+def fact_set(folder: Path) -> dict[str, object]:
+    """Known facts (a seeded sample) and new facts (all), each with questions, cloze form and options."""
+    pen = Pen("train", "facts")
+    known = pen.some(facts(world().known), KNOWN_FACTS)
+    rows = [fact_row(pen, fact, index, True) for index, fact in enumerate(known)]
+    rows += [fact_row(pen, fact, index, False) for index, fact in enumerate(facts(world().newcomers))]
+    write_rows(folder / "facts.jsonl", rows)
+    return {"known": len(known), "new": len(rows) - len(known), "relations": len({row["relation"] for row in rows}), "options": OPTIONS}
+
+
+def fact_row(pen: Pen, fact: Fact, index: int, known: bool) -> dict:
+    questions: dict[str, None] = {}
+    while len(questions) < 4:
+        questions[say(pen, fact, "question")] = None
+    question, *paraphrases = questions
+    pool = [value for value in values(fact.relation) if value != fact.value]
+    options = [fact.value, *pen.some(pool, min(OPTIONS - 1, len(pool)))]
+    pen.rng.shuffle(options)
+    return {
+        "id": f"{'known' if known else 'new'}-{index:04d}", "entity": fact.name, "relation": fact.relation, "known": known,
+        "question": question, "answer": fact.value, "paraphrases": paraphrases,
+        "statement": say(pen, fact, "statement"), "cloze": cloze(pen, fact, index), "options": options,
+    }  # fmt: skip
+
+
+def preference_set(folder: Path) -> dict[str, object]:
+    """Pairs of replies to the same ticket: chosen, rejected, and the reason."""
+    make = import_module("data.recipes.genres.desk").PREFERENCES
+    taken: set[str] = set()
+    counts: dict[str, object] = {}
+    for split, count in PREFERENCES.items():
+        pairs = different(make, lambda pair: pair["prompt"], split, "preferences", taken)
+        rows = [
+            {
+                "id": f"preferences-{split}-{index:04d}",
+                "prompt": [{"role": "user", "content": pair["prompt"]}],
+                "chosen": [{"role": "assistant", "content": pair["chosen"]}],
+                "rejected": [{"role": "assistant", "content": pair["rejected"]}],
+                "reason": pair["reason"],
+            }
+            for index, pair in zip(range(count), pairs, strict=False)
+        ]
+        counts[split] = write_rows(folder / f"{split}.jsonl", rows)
+        reasons = Counter(row["reason"] for row in rows)
+        counts[f"{split}_reasons"] = ", ".join(f"{reason} {number}" for reason, number in sorted(reasons.items()))
+    return counts
+
+
+def handbook(folder: Path) -> dict[str, object]:
+    """The help desk's handbook, one page a row."""
+    pages = import_module("data.recipes.genres.desk").pages()
+    return {"pages": write_rows(folder / "pages.jsonl", pages), "topics": len({page["topic"] for page in pages})}
+
+
+def corpus_sample(folder: Path) -> dict[str, object]:
+    """A sample of the pre-training stream and the held-out corpus, with the figures of the card."""
+    numbers: dict[str, object] = {}
+    for split, file in (("train", "sample"), ("test", "held_out")):
+        rows, size = [], 0
+        for document in corpus.Stream(split):
+            rows.append({"text": document.text, "genre": document.genre})
+            size += len(document.text.encode())
+            if size >= CORPUS_BYTES[split]:
+                break
+        write_rows(folder / f"{file}.jsonl.gz", rows)
+        texts = [row["text"] for row in rows]
+        numbers[f"{file}_documents"] = len(rows)
+        numbers[f"{file}_words"] = sum(len(text.split()) for text in texts)
+        numbers[f"{file}_repeated"] = f"{100 * corpus.repeated_share(texts):.1f}"
+        if split == "train":
+            numbers["vocabulary"] = len(corpus.vocabulary(texts))
+    numbers["genres"] = len(corpus.genres())
+    numbers["patterns"] = sum(len(lines) for file in HERE.glob("patterns/*.txt") for lines in groups(file.stem).values())
+    numbers["shares"] = ", ".join(f"{name} {share:g}" for shares in corpus.SHARES.values() for name, share in shares.items())
+    return numbers
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""How much room the base model leaves for experiments: `python -m data.recipes.calibrate` writes data/base-model/calibration.json.
+
+Each instruction set, five seeds, 95 % intervals: the base model as it is, full fine-tuning and LoRA on 800 examples, full
+fine-tuning on 50 and on 500, and what full and LoRA leave of the known facts and of the held-out loss. Each trained model's result is
+kept as one line of build/calibration.jsonl, so an interrupted run goes on where it stopped. Learning rates and epochs were
+chosen on the validation split (`--sweep`), never on test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ftlib import artefact, data, evaluate, model, settings, train
+
+SETS = ("triage", "extract", "arithmetic", "summarise", "reply", "translate")
+SEEDS = 5
+FACTS, HELD_OUT = 300, 120
+LORA_RANK = 8
+STEPS_FOR_FEW = 100          # 50 examples: as many passes as make about this many steps
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Epochs on 800 examples, learning rate, batch size."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int = 16
+
+
+FULL = {name: Recipe(5, 2e-3) for name in SETS}
+LORA = {name: Recipe(5, 5e-3) for name in SETS}
+SWEEP = {"full": (5e-4, 1e-3, 2e-3, 4e-3), "lora": (2e-3, 5e-3, 1e-2, 2e-2)}
+
+
+def adapter():
+    """LoRA of rank 8 on every linear layer."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=LORA_RANK, lora_alpha=2 * LORA_RANK, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+class Bench:
+    """The base model, the data, and the two memory tests that every run is measured on."""
+
+    def __init__(self):
+        self.base, self.tokenizer = model.load(settings.MODELS["tiny"], "cpu")
+        known = [fact for fact in data.facts() if fact["known"]][:FACTS]
+        self.known, self.held_out = known, [row["text"] for row in data.corpus("held_out")][:HELD_OUT]
+
+    def measure(self, trained, name: str, split: str = "test", memory: bool = True) -> dict[str, float]:
+        result = {"score": evaluate.score(trained, self.tokenizer, data.load(name, split), evaluate.METRICS[name]).interval.mean}
+        if memory:
+            result["known_facts"] = sum(evaluate.cloze(trained, self.tokenizer, self.known)) / len(self.known)
+            result["held_out_loss"] = evaluate.loss(trained, self.tokenizer, self.held_out).nats_per_token.mean
+        return result
+
+    def run(self, name: str, method: str, recipe: Recipe, examples: int, seed: int, split: str = "test") -> dict[str, float]:
+        """Train a fresh copy of the base model and measure it."""
+        rows = [row["messages"] for row in data.load(name, "train")]
+        # Each seed sees other examples when it does not see all of them.
+        start = seed * examples % len(rows)
+        chosen = list(itertools.islice(itertools.cycle(rows), start, start + examples))
+        epochs = recipe.epochs
+        if examples < 800:
+            epochs = max(epochs, round(STEPS_FOR_FEW / max(1, examples / recipe.batch_size)))
+        result = train.sft(
+            model.clone(self.base), self.tokenizer, chosen, epochs=epochs, learning_rate=recipe.learning_rate,
+            batch_size=recipe.batch_size, seed=seed, adapter=adapter() if method == "lora" else None, progress=False,
+        )  # fmt: skip
+        memory = examples == 800 and split == "test"
+        return {**self.measure(result.model, name, split, memory), "seconds": result.seconds, "epochs": epochs}
+
+
+def sweep(bench: Bench, names: list[str], methods: list[str], epochs: list[int]) -> None:
+    """One seed on the validation split: prints score and seconds for each learning rate and number of epochs."""
+    for name, method in itertools.product(names, methods):
+        for rate, passes in itertools.product(SWEEP[method], epochs):
+            found = bench.run(name, method, Recipe(passes, rate), 800, 0, "validation")
+            print(f"{name:11} {method:5} {rate:7.0e} {passes:3} epochs  {found['score']:.2f}  {found['seconds']:.0f} s", flush=True)
+
+
+def calibrate(bench: Bench, names: list[str], record: Path) -> None:
+    """Run what the record does not hold yet, one line a run."""
+    record.parent.mkdir(parents=True, exist_ok=True)
+    weights = artefact.digest(Path(settings.MODELS["tiny"]) / "model.safetensors")
+    lines = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    done = {(line["set"], line["what"], line["seed"]) for line in lines if line["weights"] == weights}
+    plan = [("base", "base", None, 0)] + [
+        (what, what.partition("_")[0], recipes, examples)
+        for what, recipes, examples in (("full", FULL, 800), ("lora", LORA, 800), ("full_50", FULL, 50), ("full_500", FULL, 500))
+    ]
+    for name, seed, (what, method, recipes, examples) in itertools.product(names, range(SEEDS), plan):
+        if (name, what, seed) in done or (what == "base" and seed > 0):
+            continue
+        if what == "base":
+            found = {**bench.measure(bench.base, name), "seconds": 0.0}
+        else:
+            found = bench.run(name, method, recipes[name], examples, seed)
+        with record.open("a") as file:
+            file.write(json.dumps({"set": name, "what": what, "seed": seed, "weights": weights, **found}) + "\n")
+        print(name, what, seed, found, flush=True)
+
+
+def summary(record: Path, weights: str) -> dict:
+    """The calibration table from the record of one base model."""
+    lines = [line for line in map(json.loads, record.read_text().splitlines()) if line["weights"] == weights]
+    sets: dict[str, dict] = {}
+    forgetting: dict[str, dict] = {}
+    for name in SETS:
+        kinds = ("base", "full", "lora", "full_50", "full_500")
+        found = {what: [line for line in lines if (line["set"], line["what"]) == (name, what)] for what in kinds}
+        sets[name] = {}
+        for what, runs in found.items():
+            scores = [run["score"] for run in runs]
+            if what == "base":   # nothing random: the interval is over the test rows, not over seeds
+                rows = len(data.load(name, "test"))
+                right = round(scores[0] * rows)
+                interval = evaluate.bootstrap_interval([1.0] * right + [0.0] * (rows - right))
+            else:
+                interval = evaluate.seeds_interval(scores)
+            seconds = sum(run["seconds"] for run in runs) / len(runs)
+            sets[name][what] = {**_rounded(asdict(interval)), "seeds": len(runs), "seconds": round(seconds, 1)}
+        forgetting[name] = _rounded({
+            f"{quantity}_{label}": sum(run[quantity] for run in found[what]) / len(found[what])
+            for quantity in ("known_facts", "held_out_loss")
+            for label, what in (("before", "base"), ("full", "full"), ("lora", "lora"))
+        })  # fmt: skip
+    return {"sets": sets, "forgetting": forgetting}
+
+
+def _rounded(numbers: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in numbers.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--sweep", action="store_true", help="print validation scores over learning rates instead")
+    parser.add_argument("--methods", nargs="+", choices=("full", "lora"), default=["full", "lora"])
+    parser.add_argument("--epochs", nargs="+", type=int, default=[5])
+    parser.add_argument("--record", type=Path, default=Path("build/calibration.jsonl"))
+    arguments = parser.parse_args()
+    settings.offline()
+    bench = Bench()
+    if arguments.sweep:
+        return sweep(bench, arguments.sets, arguments.methods, arguments.epochs)
+    calibrate(bench, arguments.sets, arguments.record)
+    folder = Path(settings.MODELS["tiny"])
+    table = summary(arguments.record, artefact.digest(folder / "model.safetensors"))
+    (folder / "calibration.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The pen that every genre writes with: a seeded random source, the part of the town it may mention, the patterns it may use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from random import Random
+from typing import TypeVar
+
+from .grammar import expand, lexicon, patterns, tidy
+from .world import Person, Place, Product, Shop, Town, world
+
+T = TypeVar("T")
+
+# Between the beginning and the ending of a visitor's surname: names are put together so that they must be copied, not
+# remembered.
+_MIDDLES = ("", "", "a", "e", "i", "o", "an", "en", "er", "in", "or", "al", "is", "ow")
+_OFFSETS = {"test": 3, "validation": 6}
+
+
+class Pen:
+    """Writes for one split. `train` may mention the known town only; `validation` and `test` mention newcomers only.
+
+    >>> Pen("train", seed=1).town is world().known
+    True
+    """
+
+    def __init__(self, split: str, seed: int | str):
+        self.split = split
+        self.rng = Random(f"{split}-{seed}")
+        self.town: Town = world().known if split == "train" else world().newcomers
+
+    def say(self, where: str, /, **slots: object) -> str:
+        """One filled pattern of group `where` ("file.group" as in "story.opening"), tidied."""
+        return tidy(self.raw(where, slots))
+
+    def raw(self, where: str, slots: dict) -> str:
+        """As `say`, untidied, and `<list#slot>` drawings are added to the given dict."""
+        name, _, group = where.partition(".")
+        return expand(self.pick(patterns(name, group, self.split)), self.rng, slots)
+
+    def pick(self, options: Sequence[T]) -> T:
+        return options[int(self.rng.random() * len(options))]
+
+    def some(self, options: Sequence[T], count: int) -> list[T]:
+        """`count` different options in random order."""
+        return self.rng.sample(options, count)
+
+    def chance(self, probability: float) -> bool:
+        return self.rng.random() < probability
+
+    def number(self, low: int, high: int) -> int:
+        """A whole number from low to high, both included."""
+        return low + int(self.rng.random() * (high - low + 1))
+
+    def person(self, adult: bool = False) -> Person:
+        while True:
+            person = self.pick(self.town.people)
+            if person.age >= 18 or not adult:
+                return person
+
+    def place(self) -> Place:
+        return self.pick(self.town.places)
+
+    def shop(self) -> Shop:
+        return self.pick(self.town.shops)
+
+    def product(self) -> Product:
+        return self.pick(self.town.products)
+
+    def visitor(self) -> Person:
+        """Somebody passing through: a made-up surname, seldom met twice; no facts beyond name and gender."""
+        gender = self.pick(("she", "he"))
+        surname = self.pick(lexicon("visitor_start")) + self.pick(_MIDDLES) + self.pick(_endings(self.split))
+        return Person(self.pick(_first_names(self.town, gender)), surname, gender, self.number(18, 80))
+
+    def code(self) -> str:
+        """A booking code such as `K7-204`."""
+        return f"{self.pick('ABCDEFGHJKLMNPRSTUVWXYZ')}{self.number(1, 9)}-{self.number(100, 999)}"
+
+    def time(self) -> str:
+        return f"{self.number(6, 21)}:{self.pick(('00', '15', '30', '45', '10', '20', '40', '50', '05'))}"
+
+
+@cache
+def _first_names(town: Town, gender: str) -> tuple[str, ...]:
+    return tuple(person.first for person in town.people if person.gender == gender)
+
+
+@cache
+def _endings(split: str) -> tuple[str, ...]:
+    """The endings of surnames that a split may use: each eighth for test, another eighth for validation."""
+    endings = lexicon("visitor_ending")
+    if split in _OFFSETS:
+        return endings[_OFFSETS[split] :: 8]
+    return tuple(ending for index, ending in enumerate(endings) if index % 8 not in _OFFSETS.values())

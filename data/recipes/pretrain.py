@@ -1,0 +1,194 @@
+"""Pre-train the base model from nothing: `python -m data.recipes.pretrain` (make base-model).
+
+One model, one stream of Brightwater text, next-token loss on every token. Matrices inside the blocks are trained with
+Muon (Jordan et al., 2024; `torch.optim.Muon`), embeddings and norms with AdamW; the learning rate is constant and falls
+linearly to zero over the last part (warm-up, stable, decay). The first tokens are read in rows of 256, the rest in rows
+of 512, because short rows cost less. State is saved every few minutes; the same command takes it up again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+from . import tokenizer as tokenizers
+from .corpus import Stream
+from .probe import probe
+
+CONTEXT = 512
+TOKENIZER_DOCUMENTS = 40_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the result. Lengths are in tokens."""
+
+    seed: int = 0
+    tokens: int = 40_000_000
+    batch_tokens: int = 8_192
+    short_row: int = 256
+    short_share: float = 0.6
+    warm_up_steps: int = 100
+    decay_share: float = 0.35
+    muon_learning_rate: float = 8e-3
+    adam_learning_rate: float = 4e-3
+    probe_every: int = 1_000_000
+    hidden_size: int = 256
+    layers: int = 4
+    heads: int = 4
+    intermediate_size: int = 512
+
+
+def build(recipe: Recipe, tokenizer) -> LlamaForCausalLM:
+    """A Llama with fresh weights and tied embeddings, in float32."""
+    torch.manual_seed(recipe.seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=recipe.hidden_size, num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads, num_key_value_heads=recipe.heads, intermediate_size=recipe.intermediate_size,
+        max_position_embeddings=CONTEXT, tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id
+    )
+    return model
+
+
+class Rows:
+    """Documents, one after another, cut into rows: `<|bos|>` text `<|eos|>` `<|bos|>` ... Resumable from its state."""
+
+    def __init__(self, tokenizer, seed: int):
+        self.tokenizer = tokenizer
+        self.stream = Stream("train", seed)
+        self.left: list[int] = []
+
+    def batch(self, tokens: int, row: int) -> torch.Tensor:
+        """The next (tokens / row) rows of `row` + 1 ids: inputs and, one to the right, targets."""
+        rows = tokens // row
+        needed = rows * (row + 1)
+        while len(self.left) < needed:
+            texts = [next(self.stream).text for _ in range(512)]
+            for ids in self.tokenizer(texts)["input_ids"]:
+                self.left += [*ids, self.tokenizer.eos_token_id]
+        taken, self.left = self.left[:needed], self.left[needed:]
+        return torch.tensor(taken).view(rows, row + 1)
+
+    def state(self) -> dict:
+        seen = np.fromiter(self.stream.seen, dtype=np.uint64, count=len(self.stream.seen))
+        return {"position": self.stream.position, "repeated": self.stream.repeated, "seen": seen, "left": np.array(self.left, np.uint16)}
+
+    def load(self, state: dict) -> None:
+        self.stream.position, self.stream.repeated = state["position"], state["repeated"]
+        self.stream.seen = set(state["seen"].tolist())
+        self.left = state["left"].tolist()
+
+
+def optimisers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    matrices = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name]
+    others = [weight for name, weight in model.named_parameters() if weight.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=recipe.muon_learning_rate, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=recipe.adam_learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def rate(recipe: Recipe, tokens: int) -> float:
+    """Share of the peak learning rate after `tokens` tokens: warm-up, stable, linear decay."""
+    warm = (tokens + recipe.batch_tokens) / (recipe.warm_up_steps * recipe.batch_tokens)
+    decay = (recipe.tokens - tokens) / (recipe.decay_share * recipe.tokens)
+    return max(0.0, min(1.0, warm, decay))
+
+
+def texts(seed: int, count: int) -> Iterator[str]:
+    stream = Stream("train", seed)
+    for _ in range(count):
+        yield next(stream).text
+
+
+def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
+    """Train until recipe.tokens, or stop (resumable) when `minutes` have passed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "tokenizer.json").exists():
+        tokenizers.train(texts(recipe.seed, TOKENIZER_DOCUMENTS), CONTEXT).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True   # rows are cut later
+    model = build(recipe, tokenizer).to(device)
+    rows, optimisers_ = Rows(tokenizer, recipe.seed), optimisers(model, recipe)
+    tokens, seconds = 0, 0.0
+    state_file = folder / "state.pt"
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=False, map_location=device)
+        if state["recipe"] != asdict(recipe):
+            raise SystemExit(f"{state_file} belongs to another recipe; remove it or use another folder")
+        tokens, seconds = state["tokens"], state["seconds"]
+        model.load_state_dict(state["model"])
+        rows.load(state["rows"])
+        for optimiser, saved in zip(optimisers_, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+
+    def loss_of(batch: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device, torch.bfloat16):
+            logits = model(batch[:, :-1], use_cache=False).logits
+        return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten())
+
+    compiled = torch.compile(loss_of)
+    began, saved_at, losses = time.perf_counter(), time.perf_counter(), []
+    while tokens < recipe.tokens and time.perf_counter() - began < 60 * minutes:
+        row = recipe.short_row if tokens < recipe.short_share * recipe.tokens else CONTEXT
+        batch = rows.batch(recipe.batch_tokens, row).to(device)
+        share = rate(recipe, tokens)
+        loss = compiled(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimiser, peak in zip(optimisers_, (recipe.muon_learning_rate, recipe.adam_learning_rate), strict=True):
+            optimiser.param_groups[0]["lr"] = share * peak
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        losses.append(loss.item())
+        before, tokens = tokens, tokens + recipe.batch_tokens
+        done = tokens >= recipe.tokens
+        if tokens // recipe.probe_every > before // recipe.probe_every or done:
+            elapsed = seconds + time.perf_counter() - began
+            point = {"tokens": tokens, "seconds": round(elapsed), "loss": round(sum(losses) / len(losses), 4), **probe(model, tokenizer)}
+            losses = []
+            with (folder / "curve.jsonl").open("a") as file:
+                file.write(json.dumps(point) + "\n")
+            print(json.dumps(point), flush=True)
+        if done or time.perf_counter() - saved_at > 300 or time.perf_counter() - began > 60 * minutes:
+            saved_at = time.perf_counter()
+            _save(state_file, {
+                "recipe": asdict(recipe), "tokens": tokens, "seconds": seconds + saved_at - began, "model": model.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in optimisers_], "rows": rows.state(),
+            })  # fmt: skip
+            model.save_pretrained(folder)
+
+
+def _save(path: Path, state: dict) -> None:
+    """Write beside and move, so that an interruption leaves the old state whole."""
+    torch.save(state, path.with_suffix(".new"))
+    os.replace(path.with_suffix(".new"), path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path("build/base-model"))
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long; run again to go on")
+    for name, value in asdict(Recipe()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    arguments = vars(parser.parse_args())
+    folder, minutes = arguments.pop("folder"), arguments.pop("minutes")
+    train(Recipe(**arguments), folder, "cuda" if torch.cuda.is_available() else "cpu", minutes)
+
+
+if __name__ == "__main__":
+    main()
