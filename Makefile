@@ -1,0 +1,54 @@
+# make run and make test work in a fresh clone: both go through setup. Every target is one line of the same Python commands.
+# Variables:  TIER=small            run the path on another tier
+#             CONSTRAINTS=          set up with the newest versions that pyproject.toml allows, not with the lock
+#             PYTHON3=python3.12    make the environment with another Python
+
+TIER ?= tiny
+PYTHON3 ?= python3
+CONSTRAINTS ?= --constraint constraints.txt
+PYTHON := .venv/bin/python
+INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS)
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint notebooks measure data base-model benchmarks
+
+help:
+	@echo "make setup | run | test | lint | notebooks | measure | data | base-model | benchmarks (README.md says what each does)"
+
+setup: $(INSTALLED)
+
+# Torch comes first, alone and exact: it is the one package of which each machine needs its own build.
+$(INSTALLED): constraints.txt pyproject.toml
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed: make setup PYTHON3=python3.11")'
+	@echo "Setting up .venv; this takes some minutes the first time."
+	$(PYTHON3) -m venv .venv
+	$(INSTALL) torch==2.13.0
+	$(INSTALL) hatchling
+	$(INSTALL) --no-build-isolation --editable ".[all]"
+	@touch $@
+
+run: setup
+	$(PYTHON) -m ftlib run path --tier $(TIER)
+
+test: lint
+	$(PYTHON) -m pytest
+
+lint: setup
+	$(PYTHON) -m ruff check .
+
+notebooks: setup
+	$(PYTHON) -m notebooks.refresh
+
+# Computes again, and keeps in data/measured, the experiments that take longer than a chapter may.
+measure: setup
+	FTLIB_MEASURE=1 $(PYTHON) -m ftlib run all --force
+
+data: setup
+	$(PYTHON) -m data.recipes.build
+
+base-model: setup
+	$(PYTHON) -m data.recipes.pretrain
+
+benchmarks: setup
+	$(PYTHON) benchmarks/train_overhead.py
