@@ -171,6 +171,16 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
                 "optimisers": [optimiser.state_dict() for optimiser in optimisers_], "rows": rows.state(),
             })  # fmt: skip
             model.save_pretrained(folder)
+            made = {
+                **asdict(recipe), "tokens": tokens, "seconds": round(seconds + saved_at - began), "device": machine(device),
+                "documents": rows.stream.position, "repeated": rows.stream.repeated,
+            }  # fmt: skip
+            (folder / "recipe.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+
+
+def machine(device: str) -> str:
+    """What the training ran on, in words."""
+    return torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU cores"
 
 
 def _save(path: Path, state: dict) -> None:

@@ -1,0 +1,156 @@
+"""Examine a pre-trained model and write its card: `python -m data.recipes.card` (after data.recipes.pretrain).
+
+Copies weights and tokenizer from build/base-model to data/base-model and adds README.md, manifest.json, curve.jsonl and
+curve.png. The calibration table comes from calibration.json when data.recipes.calibrate has been run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+from itertools import islice
+from pathlib import Path
+from string import Template
+
+from ftlib import artefact, data, evaluate, generate, model, plot
+
+from .corpus import Stream
+from .genres.lookups import pairs
+from .grammar import groups
+from .pen import Pen
+from .probe import PATTERN_TASKS, greedy, pattern_items, starts_right
+
+HERE = Path(__file__).parent
+FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+PAIRS_A_GROUP = 60
+SENTENCES = 400
+SHOWN = 5
+SENTENCE = re.compile(r"[^.?!\n]+[.?!]")
+OPENINGS = ("One morning", "The ferry", "Question:", "To repair", "Dear")
+
+
+def minimal_pairs() -> list[tuple[str, str, str]]:
+    """(kind, right sentence, wrong sentence): they differ in one place, marked ~right/wrong~ in the patterns."""
+    found: dict[tuple[str, str, str], None] = {}
+    for kind in groups("minimal_pairs"):
+        pen = Pen("train", f"pairs-{kind}")
+        count = 0
+        while count < PAIRS_A_GROUP:
+            noun, plural = pen.pick([pair for pair in pairs("plural") if pair[0] != pair[1]])
+            who, other = pen.some(pen.town.people, 2)
+            marked = pen.say(f"minimal_pairs.{kind}", noun=noun, plural=plural, who=who, other=other)
+            sides = [re.sub(r"~([^/~]*)/([^~]*)~", lambda mark, side=side: mark[side], marked) for side in (1, 2)]
+            pair = (kind, *(side[0].upper() + side[1:] for side in sides))
+            if pair not in found:
+                found[pair] = None
+                count += 1
+    return list(found)
+
+
+def grammar(network, tokenizer) -> dict[str, evaluate.Interval]:
+    """Share of minimal pairs whose right sentence is the likelier one, over all and by kind."""
+    items = minimal_pairs()
+    facts = [{"cloze": "", "options": [right, wrong], "answer": right} for _, right, wrong in items]
+    scores = evaluate.cloze(network, tokenizer, facts)
+    kinds = sorted({kind for kind, *_ in items})
+    return {"all": evaluate.bootstrap_interval(scores)} | {
+        kind: evaluate.bootstrap_interval([score for score, item in zip(scores, items, strict=True) if item[0] == kind]) for kind in kinds
+    }
+
+
+def in_context(network, tokenizer, shots: int) -> evaluate.Interval:
+    """Accuracy on the pattern tasks with so many examples in the prompt."""
+    items = pattern_items(shots, per_task=16)
+    said = greedy(network, tokenizer, [prompt for _, prompt, _ in items], 10)
+    return evaluate.bootstrap_interval([starts_right([text], [answer]) for text, (_, _, answer) in zip(said, items, strict=True)])
+
+
+def novelty(network, tokenizer, documents: int) -> tuple[float, int]:
+    """Share of generated sentences (sampled at temperature 1) that the training text does not contain, and how many there were."""
+    said = generate.continue_text(network, tokenizer, [""] * 120, max_new_tokens=100, temperature=1.0, seed=0)
+    sentences = {sentence.strip() for text in said for sentence in SENTENCE.findall(text) if len(sentence.split()) >= 4}
+    sentences = set(sorted(sentences)[:SENTENCES])
+    left = set(sentences)
+    for document in islice(Stream("train"), documents):
+        left -= {sentence.strip() for sentence in SENTENCE.findall(document.text)} & left
+    return len(left) / len(sentences), len(sentences)
+
+
+def figure(points: list[dict], folder: Path) -> None:
+    """The curves of pre-training: held-out loss, and the probes in percent."""
+    drawn, axes = plot.figure("Pre-training, probed on the way", width=7.2, height=4.2)
+    millions = [point["tokens"] / 1e6 for point in points]
+    for name, label in (("known_facts", "known facts"), ("four_shot", "four examples"), ("zero_shot", "no example"), ("lookup", "look-up")):
+        plot.curve(axes, millions, [100 * point[name] for point in points], label)
+    axes.set(xlabel="tokens read (millions)", ylabel="right (%)", ylim=(-2, 102))
+    drawn.savefig(folder / "curve.png", metadata={"Software": None})
+
+
+def table(rows: list[dict]) -> str:
+    """A Markdown table of rows with the same keys."""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *[[plot.words(row[name]) for name in head] for row in rows]]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def calibration_table(folder: Path) -> str:
+    """The calibration as Markdown tables, or the sentence that says it is missing."""
+    file = folder / "calibration.json"
+    if not file.exists():
+        return "Not calibrated yet: run `python -m data.recipes.calibrate`."
+    found = json.loads(file.read_text(encoding="utf-8"))
+    scores = [{"set": name, **columns} for name, columns in found["sets"].items()]
+    seconds = [{"set": name, **{what: column["seconds"] for what, column in columns.items()}} for name, columns in found["sets"].items()]
+    forgetting = [{"set": name, **columns} for name, columns in found["forgetting"].items()]
+    return "\n\n".join([table(scores), "Seconds of training:", table(seconds), "What is left of what it knew:", table(forgetting)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--source", type=Path, default=Path("build/base-model"))
+    parser.add_argument("--out", type=Path, default=HERE.parent / "base-model")
+    arguments = parser.parse_args()
+    source, out = arguments.source, arguments.out
+    out.mkdir(exist_ok=True)
+    for name in (*FILES, "curve.jsonl", "recipe.json"):
+        shutil.copyfile(source / name, out / name)
+    network, tokenizer = model.load(str(out), "cpu")
+    recipe = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
+    points = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    figure(points, out)
+    facts = data.facts()
+    held_out = evaluate.loss(network, tokenizer, [row["text"] for row in data.corpus("held_out")][:400])
+    cloze = {
+        known: evaluate.bootstrap_interval(evaluate.cloze(network, tokenizer, [fact for fact in facts if fact["known"] is known]))
+        for known in (True, False)
+    }
+    chance = sum(1 / len(fact["options"]) for fact in facts if not fact["known"]) / sum(not fact["known"] for fact in facts)
+    pairs_right = grammar(network, tokenizer)
+    shots = {count: in_context(network, tokenizer, count) for count in (0, 4)}
+    new_share, sentences = novelty(network, tokenizer, recipe["documents"])
+    samples = generate.continue_text(network, tokenizer, OPENINGS[:SHOWN], max_new_tokens=70, temperature=0.8, seed=0)
+    metrics = {
+        "held-out loss": held_out.nats_per_token, "bits per byte": held_out.bits_per_byte, "known facts": cloze[True],
+        "new facts": cloze[False], "grammar": pairs_right["all"], "zero-shot": shots[0], "four-shot": shots[4],
+    }  # fmt: skip
+    manifest = {
+        **recipe, "versions": artefact.versions(), "weights": artefact.digest(out / "model.safetensors"),
+        "tokenizer": artefact.digest(out / "tokenizer.json"), "recipes": artefact.digest(HERE),
+        "metrics": {name: artefact.plain(value) for name, value in metrics.items()},
+    }  # fmt: skip
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    text = Template((HERE / "cards" / "base-model.md").read_text(encoding="utf-8")).substitute(
+        parameters=f"{model.parameters(network)['total']:,}", tokens=f"{recipe['tokens']:,}", minutes=round(recipe["seconds"] / 60),
+        measures=table([{"measure": name, "value": value} for name, value in metrics.items()]),
+        pairs=table([{"pairs": name, "right": value} for name, value in pairs_right.items() if name != "all"]),
+        tasks=", ".join(PATTERN_TASKS), chance=f"{chance:.2f}", new_share=f"{100 * new_share:.0f}", sentences=sentences,
+        samples="\n\n".join(f"> **{opening}**{said}".replace("\n", "  \n> ") for opening, said in zip(OPENINGS, samples, strict=False)),
+        calibration=calibration_table(out), layers=recipe["layers"], hidden=recipe["hidden_size"], device=recipe["device"],
+    )  # fmt: skip
+    (out / "README.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
