@@ -1,0 +1,237 @@
+"""What a run leaves behind: a folder, written whole or not at all, and a manifest that says how."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftlib import __version__, plot
+from ftlib.settings import DATA, Settings, WorkbookError, device
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MANIFEST_MIME = "application/vnd.ftlib.manifest+json"
+PACKAGES = ("torch", "transformers", "trl", "peft", "datasets")
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide a result: Python, ftlib and the installed PACKAGES, without importing them."""
+    found = {"python": platform.python_version(), "ftlib": __version__}
+    for name in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file, or of the names and contents of a folder's files without caches and hidden ones."""
+    path = Path(path)
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    total = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        name = file.relative_to(path)
+        if file.is_file() and not any(part.startswith((".", "__pycache__")) for part in name.parts):
+            total.update(f"{name.as_posix()} {digest(file)}\n".encode())
+    return total.hexdigest()
+
+
+def identity(source: str | Path) -> str:
+    """The digest of a file or folder; of anything else (a model id, a URL) its name."""
+    return digest(source) if Path(source).exists() else str(source)
+
+
+def memory_gb() -> float:
+    """Peak memory in GB (1e9 bytes): on a CUDA device since its last reset, else of this process."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
+        return torch.cuda.max_memory_allocated() / 1e9
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 1e9
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
+
+
+def cells(notebook: str | Path) -> list[dict]:
+    """The cells of a notebook file; WorkbookError when it cannot be read as one."""
+    try:
+        found = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+        return [cell | {"source": "".join(cell["source"])} for cell in found]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WorkbookError(f"{notebook} cannot be read as a notebook: {error}") from None
+
+
+def outputs(cells: Iterable[Mapping]) -> list[dict]:
+    """What the cells of an executed notebook show, in order: mappings from mime type to content."""
+    return [output["data"] for cell in cells for output in cell.get("outputs", ()) if "data" in output]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """How a result was made. inputs: name -> digest; metrics: name -> a number or {"mean", "low", "high"}."""
+
+    chapter: str
+    parameters: dict[str, object]
+    seed: int
+    versions: dict[str, str]
+    inputs: dict[str, str]
+    device: str
+    seconds: float
+    peak_memory_gb: float | None
+    metrics: dict[str, object]
+
+    def write(self, folder: str | Path) -> None:
+        """Writes manifest.json into the folder."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        (Path(folder) / "manifest.json").write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Manifest:
+        """Reads a folder's manifest.json; WorkbookError when there is none or it is not one."""
+        path = Path(folder) / "manifest.json"
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, TypeError, ValueError) as error:
+            raise WorkbookError(f"{path} is not there or not a manifest: make the folder again") from error
+
+    def show(self) -> None:
+        """Shows a card; its output also carries the whole manifest, for the runner to find it.
+
+        Seconds and memory differ from run to run, so the card, which is committed, leaves them out. Metrics
+        travel as pairs: a notebook file sorts the names of a mapping, and the first metric is the headline.
+        """
+        rows = {
+            **self.metrics,
+            "parameters": ", ".join(
+                f"{name} {value}" for name, value in self.parameters.items() if value != ""
+            ),
+            "inputs": ", ".join(f"{name} {value[:12]}" for name, value in self.inputs.items()),
+            "versions": ", ".join(f"{name} {value}" for name, value in self.versions.items()),
+        }
+        record = asdict(self) | {"metrics": list(self.metrics.items())}
+        plot.card(f"Artefact of {self.chapter}", rows, plot.PALETTE[0], {MANIFEST_MIME: record}).display()
+
+
+def run_folder(chapter: str) -> Path:
+    """Where a run writes: the folder that the runner prepared ($FTLIB_RUN_FOLDER), else runs/CHAPTER."""
+    folder = Path(os.environ.get("FTLIB_RUN_FOLDER") or Path("runs", chapter.replace(".", "_"))).absolute()
+    with _clear_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def write_folder(path: str | Path) -> Iterator[Path]:
+    """Yields an empty folder to fill, which takes the place of `path` when the block ends without an error.
+
+    Until then, and after an error, what stood at `path` stays as it was. WorkbookError when another run is
+    writing it, or the disk is full. The lock belongs to the process: a killed run leaves none behind.
+    """
+    from filelock import FileLock, Timeout
+
+    path = Path(path).absolute()
+    fresh, old, lock = (path.with_name(f".{path.name}.{end}") for end in ("partial", "old", "lock"))
+    with _clear_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held = FileLock(lock, timeout=0).acquire()
+        except Timeout:
+            raise WorkbookError(f"another run is writing {path}: wait for it, or write elsewhere") from None
+        with held:
+            if old.exists() and not path.exists():  # a run was killed between the two renames below
+                old.rename(path)
+            for left in (old, fresh):
+                shutil.rmtree(left, ignore_errors=True)
+            fresh.mkdir()
+            try:
+                yield fresh
+                if path.exists():
+                    path.rename(old)
+                fresh.rename(path)
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    """Turns a full disk, in whatever words a library says it, and a forbidden place into one clear error."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "errno", None) == errno.EDQUOT or os.strerror(errno.ENOSPC) in str(error):
+            raise WorkbookError(
+                f"no disk space left while writing {path}: free some, or write elsewhere"
+            ) from error
+        if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)):
+            raise WorkbookError(f"cannot write {path}: {error.strerror}; write elsewhere") from error
+        raise
+
+
+def hand_over(
+    chapter: str,
+    settings: Settings,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    metrics: Mapping[str, object],
+    seconds: float,
+) -> Path:
+    """Saves the model (or its adapter), the tokenizer and a manifest for the next stage; shows the manifest.
+
+    metrics: name -> a number or an interval, the headline first. Returns run_folder(chapter)/artefact.
+    """
+    parameters = settings.parameters
+    data = parameters.get("data_path") or DATA / str(parameters.get("task", ""))
+    inputs = {"model": identity(settings.model), "data": identity(data)}
+    numbers = {name: plot.interval(value) or value for name, value in metrics.items()}
+    time, memory = round(seconds, 1), round(memory_gb(), 2)
+    manifest = Manifest(
+        chapter, parameters, settings.seed, versions(), inputs, settings.device, time, memory, numbers
+    )
+    folder = run_folder(chapter) / "artefact"
+    with write_folder(folder) as fresh:
+        model.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+        manifest.write(fresh)
+    manifest.show()
+    return folder
+
+
+def measured(name: str, inputs: Mapping[str, object], compute: Callable[[], object]) -> object:
+    """The result of an experiment that takes minutes: kept with the workbook, or computed now.
+
+    name: "4.01 examples". inputs: everything that the result follows from, as JSON. A result is
+    kept in data/measured with the fingerprint of its inputs; other inputs are computed. With the environment
+    variable FTLIB_MEASURE set it is computed in any case and kept (`make measure`). Says which it was.
+    """
+    file = DATA / "measured" / f"{name.replace('.', '_').replace(' ', '_')}.json"
+    fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    again = "FTLIB_MEASURE" in os.environ
+    if kept.get("inputs") == fingerprint and not again:
+        print(f"{name}: kept result, measured with torch {kept['versions']['torch']} on {kept['device']}")
+        return kept["result"]
+    print(f"{name}: no kept result for these inputs, so it is measured now")
+    result = json.loads(json.dumps(compute()))
+    if again:
+        record = {"inputs": fingerprint, "versions": versions(), "device": device(), "result": result}
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return result

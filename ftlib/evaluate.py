@@ -1,0 +1,303 @@
+"""Scores with intervals: exact matches, F1, held-out loss, cloze accuracy, differences between models."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftlib import data, generate
+from ftlib.model import token_nats
+from ftlib.settings import WorkbookError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+Scores = Sequence[float]
+Texts = Sequence[str]
+Messages = Sequence[dict[str, str]]
+Metric = Callable[[Texts, Texts], list[float]]
+LOGITS = 2**25  # how many logits one batch may have: 128 MB in float32
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the interval around it, in the unit of the scores."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Score:
+    """The mean with its interval, one score and one prediction a row."""
+
+    interval: Interval
+    scores: list[float]
+    predictions: list[str]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Nats a token, bits a byte (of plain texts only), how many tokens were scored."""
+
+    nats_per_token: Interval
+    bits_per_byte: Interval | None
+    tokens: int
+
+
+def bootstrap_interval(scores: Scores, level: float = 0.95, seed: int = 0, resamples: int = 1000) -> Interval:
+    """Percentile bootstrap interval of the mean of per-example scores (Efron, 1979).
+
+    scores: one number an example, any unit; at least 2, finite. Raises WorkbookError otherwise.
+
+    >>> bootstrap_interval([0, 1, 1, 1]).mean
+    0.75
+    """
+    values = _finite(scores)
+    return _bootstrap(lambda rows: values[rows].mean(-1), len(values), level, seed, resamples)
+
+
+def paired_difference(first: Scores, second: Scores) -> Interval:
+    """95 % bootstrap interval of the mean of `second` - `first`, two score lists over the same examples.
+
+    An interval that holds 0 is a tie. Raises WorkbookError where the lengths differ.
+
+    >>> paired_difference([0, 0, 1, 0], [1, 1, 1, 1]).mean
+    0.75
+    """
+    if len(first) != len(second):
+        raise WorkbookError(f"the difference of {len(first)} and {len(second)} scores is not a paired one")
+    return bootstrap_interval(_finite(second) - _finite(first))
+
+
+def forgetting(before: Scores, after: Scores) -> Interval:
+    """What was lost: mean of `before` - `after`, scores (more is better) of two models on the same questions.
+
+    >>> forgetting([1, 1, 1, 1], [1, 0, 1, 1]).mean
+    0.25
+    """
+    return paired_difference(after, before)
+
+
+def seeds_interval(values: Scores, level: float = 0.95) -> Interval:
+    """Student's t interval of the mean over a few repetitions, one value a seed (Student, 1908).
+
+    >>> print(seeds_interval([0.8, 0.9, 1.0]))
+    0.900 [0.652, 1.148]
+    """
+    from scipy.stats import t
+
+    numbers = _finite(values)
+    mean, error = float(numbers.mean()), numbers.std(ddof=1) / math.sqrt(len(numbers))
+    half = float(t.ppf((1 + level) / 2, len(numbers) - 1) * error)
+    return Interval(mean, mean - half, mean + half)
+
+
+def _finite(scores: Scores) -> np.ndarray:
+    values = np.asarray(scores, dtype=float)
+    if len(values) < 2 or not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise WorkbookError(f"an interval needs 2 or more finite scores: got {len(values)}, {bad} not finite")
+    return values
+
+
+def _bootstrap(statistic: Callable, size: int, level=0.95, seed=0, resamples=1000) -> Interval:
+    """Percentile interval of `statistic`: row numbers (..., size) -> one value a resample (...)."""
+    rows = np.random.default_rng(seed).integers(size, size=(resamples, size))
+    low, high = np.quantile(statistic(rows), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(statistic(np.arange(size))), float(low), float(high))
+
+
+def _compare(predictions: Texts, references: Texts, same: Callable[[str, str], bool]) -> list[float]:
+    if len(predictions) != len(references):
+        raise WorkbookError(f"got {len(predictions)} predictions for {len(references)} references")
+    return [float(same(*pair)) for pair in zip(predictions, references, strict=True)]
+
+
+def exact_match(predictions: Texts, references: Texts) -> list[float]:
+    """1 where both texts are the same once ends are stripped and runs of white space are one space.
+
+    >>> exact_match([" a  b", "A b"], ["a b", "a b"])
+    [1.0, 0.0]
+    """
+    return _compare(predictions, references, lambda first, second: first.split() == second.split())
+
+
+accuracy = exact_match
+
+
+def json_match(predictions: Texts, references: Texts) -> list[float]:
+    """1 where both texts parse to the same JSON; the order of keys is free, text around is a miss.
+
+    >>> json_match(['{"b": 1, "a": [2]}', 'It is {"a": 1}'], ['{"a": [2], "b": 1}', '{"a": 1}'])
+    [1.0, 0.0]
+    """
+
+    def same(prediction: str, reference: str) -> bool:
+        try:  # compared as sorted text, which keeps apart what Python calls equal: 1, 1.0 and true
+            first, second = (json.dumps(json.loads(text), sort_keys=True) for text in (prediction, reference))
+        except (ValueError, RecursionError):
+            return False
+        return first == second
+
+    return _compare(predictions, references, same)
+
+
+def number_match(predictions: Texts, references: Texts) -> list[float]:
+    """1 where the first numbers after the last "Answer:" are equal; 0 where the prediction gives none.
+
+    >>> number_match(["3 + 4 = 7. Answer: 7.0", "It is 7"], ["Answer: 7", "Answer: 7"])
+    [1.0, 0.0]
+    """
+
+    def number(text: str) -> float | None:
+        _, found, tail = text.rpartition("Answer:")
+        match = re.search(r"[+-]?\d[\d,]*(\.\d+)?", tail) if found else None
+        return float(match[0].replace(",", "")) if match else None
+
+    return _compare(predictions, references, lambda a, b: number(a) is not None and number(a) == number(b))
+
+
+METRICS: dict[str, Metric] = dict.fromkeys(("triage", "summarise", "reply", "translate"), exact_match)
+METRICS |= {"extract": json_match, "arithmetic": number_match}
+
+
+def macro_f1(predictions: Texts, references: Texts) -> Interval:
+    """Mean over the classes in `references` of F1 = 2 TP / (2 TP + FP + FN); bootstrap over examples.
+
+    A prediction that is no class is a miss. A resample averages over the classes in its own references.
+
+    >>> round(macro_f1(["a", "a", "b", "?"], ["a", "a", "b", "b"]).mean, 3)
+    0.833
+    """
+    _finite(exact_match(predictions, references))
+    guess = np.array([" ".join(text.split()) for text in predictions])
+    truth = np.array([" ".join(text.split()) for text in references])
+
+    def statistic(rows: np.ndarray) -> np.ndarray:
+        total, classes = 0.0, 0
+        for name in np.unique(truth):
+            guessed, true = (guess == name)[rows], (truth == name)[rows]
+            f1 = 2 * (guessed & true).sum(-1) / np.maximum(guessed.sum(-1) + true.sum(-1), 1)
+            total, classes = total + f1, classes + true.any(-1)
+        return total / classes
+
+    return _bootstrap(statistic, len(truth))
+
+
+def score(
+    model: Model,
+    tokenizer: Tokenizer,
+    rows: Sequence[dict],
+    metric: Metric | str,
+    max_new_tokens: int | None = None,
+) -> Score:
+    """Answer every row greedily and compare with its last message; bootstrap interval over rows.
+
+    rows: {"messages": [..., assistant message]}, at least 2. metric: (predictions, references) -> scores, or
+    a key of METRICS. max_new_tokens: None allows 16 tokens more than the longest reference takes.
+    """
+    references = [row["messages"][-1]["content"] for row in rows]
+    if max_new_tokens is None:
+        max_new_tokens = 16 + max(map(len, tokenizer(references, add_special_tokens=False)["input_ids"]))
+    predictions = generate.answers(model, tokenizer, [row["messages"][:-1] for row in rows], max_new_tokens)
+    scores = (METRICS[metric] if isinstance(metric, str) else metric)(predictions, references)
+    return Score(bootstrap_interval(scores), scores, predictions)
+
+
+def loss(
+    model: Model, tokenizer: Tokenizer, texts: Texts | Sequence[Messages], response_only: bool = True
+) -> Loss:
+    """Held-out loss: nats a token over the loss-bearing tokens, with a bootstrap over documents.
+
+    texts: 2 or more documents. Of a plain text every token is scored, given the token that begins a document;
+    bits a byte are over its UTF-8 bytes. Of messages the assistant's tokens are, or all (not response_only).
+    What is longer than the model's context is scored window by window. The mean is total nats / total tokens,
+    so long documents weigh more; so is that of each resample of documents.
+    """
+    plain = len(texts) > 0 and isinstance(texts[0], str)
+    documents = [_text(tokenizer, text) if plain else data.encode(tokenizer, text) for text in texts]
+    if not (plain or response_only):
+        documents = [data.Encoded(row.ids, [0] + [1] * (len(row.ids) - 1)) for row in documents]
+    nats, tokens = _document_nats(model, tokenizer, documents)
+    _finite(nats)
+    if not tokens.all():
+        raise WorkbookError(f"document {tokens.argmin()} has no token to score: leave it out")
+
+    def ratio(top: np.ndarray, bottom: np.ndarray) -> Interval:
+        return _bootstrap(lambda rows: top[rows].sum(-1) / bottom[rows].sum(-1), len(top))
+
+    bits = ratio(nats / math.log(2), np.array([len(text.encode()) for text in texts])) if plain else None
+    return Loss(ratio(nats, tokens), bits, int(tokens.sum()))
+
+
+def cloze(model: Model, tokenizer: Tokenizer, facts: Sequence[dict]) -> list[float]:
+    """1 for each fact whose answer is the likeliest of its options, by log-probability summed over tokens.
+
+    facts: {"cloze": the sentence up to the answer, "options": [...], "answer": one of the options}.
+    """
+    documents = []
+    for fact in facts:
+        start = _text(tokenizer, fact["cloze"].rstrip()).ids
+        for option in fact["options"]:
+            end = _text(tokenizer, " " + option.strip()).ids[1:]
+            documents.append(data.Encoded(start + end, [0] * len(start) + [1] * len(end)))
+    nats, _ = _document_nats(model, tokenizer, documents)
+    options = np.split(nats, np.cumsum([len(fact["options"]) for fact in facts])[:-1])
+    pairs = zip(facts, options, strict=True)
+    return [float(fact["options"][found.argmin()] == fact["answer"]) for fact, found in pairs]
+
+
+def _text(tokenizer: Tokenizer, text: str) -> data.Encoded:
+    """A document's ids, all scored, after the token that begins one (if there is none: that ends one)."""
+    start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return data.Encoded([start, *ids], [0] + [1] * len(ids))
+
+
+def _document_nats(model, tokenizer, documents: Sequence[data.Encoded]) -> tuple[np.ndarray, np.ndarray]:
+    """Summed nats, and number of scored tokens, of each document: both (documents,)."""
+    import torch
+
+    nats, tokens = np.zeros(len(documents)), np.zeros(len(documents), dtype=int)
+    training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for batch in _batches(model.config, documents):
+            numbers, windows = map(list, zip(*batch, strict=True))
+            inputs = data.collate(windows, tokenizer.pad_token_id)
+            inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
+            found = token_nats(model, inputs).sum(-1, dtype=torch.float64)
+            np.add.at(nats, numbers, found.cpu().numpy())
+            np.add.at(tokens, numbers, (inputs["labels"][:, 1:] != -100).sum(-1).cpu().numpy())
+    model.train(training)
+    return nats, tokens
+
+
+def _batches(config, documents: Sequence[data.Encoded]) -> Iterator[list[tuple[int, data.Encoded]]]:
+    """(Document number, window) by length, as many together as LOGITS allows.
+
+    Windows are as long as the context and overlap by a token, so that all but a document's first are scored.
+    """
+    context = getattr(config, "max_position_embeddings", None) or 2**20
+    windows = [
+        (number, data.Encoded(row.ids[start : start + context], row.response_mask[start : start + context]))
+        for number, row in enumerate(documents)
+        for start in range(0, max(len(row.ids) - 1, 1), context - 1)
+    ]
+    windows.sort(key=lambda window: len(window[1].ids), reverse=True)
+    while windows:
+        rows = max(1, LOGITS // (config.vocab_size * len(windows[0][1].ids)))
+        yield windows[:rows]
+        windows = windows[rows:]

@@ -1,0 +1,115 @@
+"""Decode many prompts at once: batched, padded on the left, sorted by length, stopped at the end token."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ftlib import data
+from ftlib.model import quiet
+from ftlib.settings import WorkbookError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+Messages = Sequence[dict[str, str]]
+NOTHING_ELSE = {"top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}  # whatever the model's files recommend
+
+
+def answers(
+    model: Model,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Messages],
+    max_new_tokens: int = 64,
+    batch_size: int = 64,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[str]:
+    """Answer each conversation with one assistant turn; the answers come in the order of `prompts`.
+
+    prompts: lists of messages without the final assistant turn. temperature 0 takes the likeliest token each
+    time; above 0, tokens are sampled, the same ones for the same seed, prompts and batch size.
+    Raises WorkbookError for a negative temperature, or a prompt that leaves no room for an answer in the
+    model's context.
+    """
+    texts = [data.prompt(tokenizer, messages) for messages in prompts]
+    return _decode(model, tokenizer, texts, max_new_tokens, batch_size, temperature, seed)
+
+
+def continue_text(
+    model: Model,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    max_new_tokens: int = 64,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[str]:
+    """Continue plain texts, without a chat template; returns only what is new. Otherwise like `answers`."""
+    texts = [(tokenizer.bos_token or "") + text for text in texts]
+    return _decode(model, tokenizer, texts, max_new_tokens, 64, temperature, seed)
+
+
+def _decode(model, tokenizer, texts, max_new_tokens, batch_size, temperature, seed) -> list[str]:
+    """Continue `texts` in batches of similar length; the continuations in the order of the texts."""
+    import torch
+
+    if temperature < 0:
+        raise WorkbookError(f"temperature is {temperature}: it must be 0 (greedy) or more")
+    ids = [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts]
+    rooms = _rooms(model, ids, max_new_tokens)
+    found = [""] * len(ids)
+    training = model.training
+    model.eval()
+    with quiet(), torch.inference_mode(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for rows in _batches([len(prompt) for prompt in ids], rooms, batch_size):
+            new = _generate(model, tokenizer, [ids[row] for row in rows], rooms[rows[0]], temperature)
+            for row, text in zip(rows, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
+                found[row] = text
+    model.train(training)
+    return found
+
+
+def _rooms(model, ids: list[list[int]], max_new_tokens: int) -> list[int]:
+    """How many tokens each prompt may get: `max_new_tokens`, or less where the model's context ends."""
+    context = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
+    for index, prompt in enumerate(ids):
+        if not 0 < len(prompt) < context:
+            raise WorkbookError(
+                f"prompt {index} has {len(prompt)} tokens: give 1 to {context - 1}, as the model's context "
+                f"of {context} tokens must hold the prompt and its answer"
+            )
+    return [min(max_new_tokens, context - len(prompt)) for prompt in ids]
+
+
+def _batches(lengths: list[int], rooms: list[int], batch_size: int) -> Iterator[list[int]]:
+    """Row numbers, by length, in batches of equal room, so that no longer neighbour cuts an answer short."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for _, group in itertools.groupby(order, key=rooms.__getitem__):
+        rows = list(group)
+        yield from (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
+
+
+def _generate(model, tokenizer, batch: list[list[int]], max_new_tokens: int, temperature: float):
+    """New token ids (rows, new tokens) for one batch; a row that ended early is filled with padding."""
+    import torch
+
+    width = max(len(ids) for ids in batch)
+    pad = tokenizer.pad_token_id
+    input_ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in batch], device=model.device)
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in batch], device=model.device)
+    output = model.generate(
+        input_ids=input_ids,
+        attention_mask=mask,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=pad,
+        use_cache=True,
+        do_sample=temperature > 0,
+        temperature=temperature or 1.0,
+        **NOTHING_ELSE,
+    )
+    return output[:, width:]

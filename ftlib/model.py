@@ -1,0 +1,141 @@
+"""Load a causal language model, measure it, and say which of its weights changed."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ftlib import data
+from ftlib.artefact import memory_gb as memory_gb  # peak memory of this process or GPU
+from ftlib.settings import WorkbookError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, transformers shows neither progress bars nor warnings, and no library a FutureWarning."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def load(
+    id_or_path: str, device: str, dtype: torch.dtype | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model and its tokenizer with the plain Auto classes, ready for evaluation.
+
+    id_or_path: a folder, or the id of a model on the hub. device: "cpu", "cuda" or "mps".
+    dtype: of the weights; None takes the workbook's choice for the device (`settings.dtype`).
+    A tokenizer without a chat template gets `data.CHAT_TEMPLATE`; one without a padding token pads with
+    its end token (padding is masked, so the choice changes nothing).
+    Raises WorkbookError when the model is not there, or cannot be fetched because there is no network.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from ftlib import settings
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(id_or_path)
+            model = AutoModelForCausalLM.from_pretrained(id_or_path, dtype=dtype or settings.dtype(device))
+    except (OSError, ValueError) as error:
+        raise WorkbookError(
+            f"model {id_or_path!r} cannot be loaded: it is no model folder, nor a model id that is stored "
+            "here or can be downloaded now. Check spelling and network, or take tier tiny, which needs none "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = data.CHAT_TEMPLATE
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model.to(device).eval(), tokenizer
+
+
+def token_nats(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Negative log-likelihood, in nats, of the labelled tokens of a batch: the one loss of the workbook.
+
+    batch: what `data.collate` makes. Returns (rows, kept): the positions whose next token carries a label in
+    at least one row; 0 where it does not in this one. Only for these are logits computed, which saves most of
+    the output layer when answers are short. They are counted from the end, so that soft prompts, which peft
+    puts in front, move none.
+    """
+    from torch.nn.functional import cross_entropy
+
+    labels = batch["labels"]
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    kept = (labels[:, 1:] != -100).any(dim=0).nonzero()[:, 0]
+    logits = model(**inputs, logits_to_keep=kept - labels.shape[1], use_cache=False).logits
+    targets = labels[:, kept + 1]
+    return cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+
+
+def parameters(model: torch.nn.Module) -> dict[str, int]:
+    """Count the weights: {"total", "trainable"} in numbers and "bytes" in memory; tied weights count once.
+
+    >>> import torch
+    >>> parameters(torch.nn.Linear(3, 2))
+    {'total': 8, 'trainable': 8, 'bytes': 32}
+    """
+    weights = list(model.parameters())
+    return {
+        "total": sum(weight.numel() for weight in weights),
+        "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
+        "bytes": sum(weight.numel() * weight.element_size() for weight in weights),
+    }
+
+
+def snapshot(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copy every weight, by name, for a later `changed(model, before)`."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def changed(model: torch.nn.Module, before: Mapping[str, torch.Tensor]) -> list[str]:
+    """Name the tensors of `model` that differ from `before` in any bit, in the model's order, tied ones once.
+
+    before: name -> tensor, from an earlier `snapshot(model)`. A peft wrapper renames the tensors of its base
+    model: they are compared under their old names. A tensor that `before` lacks, as those of an adapter added
+    since then, counts as changed.
+
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 2)
+    >>> before = snapshot(layer)
+    >>> _ = layer.bias.data.add_(1)
+    >>> changed(layer, before)
+    ['bias']
+    """
+    import torch
+
+    names, seen = [], set()
+    for name, tensor in model.state_dict().items():
+        old = next((before[known] for known in _names_before_peft(name) if known in before), None)
+        if tensor.data_ptr() not in seen and (old is None or not torch.equal(old, tensor.to(old.device))):
+            names.append(name)
+        seen.add(tensor.data_ptr())
+    return names
+
+
+def _names_before_peft(name: str) -> tuple[str, ...]:
+    """The names that a tensor may have had before peft wrapped the model (adapter; soft prompt)."""
+    plain = name.replace(".base_layer.", ".")
+    return name, plain.removeprefix("base_model.model."), plain.removeprefix("base_model.")
+
+
+def clone(model: PreTrainedModel) -> PreTrainedModel:
+    """Copy a model in memory, so that every repetition of an experiment starts from the same weights."""
+    return copy.deepcopy(model)

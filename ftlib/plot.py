@@ -1,0 +1,218 @@
+"""The one style of figures, token views, small tables and cards.
+
+A figure carries a caption and an alternative text made from its data; nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito (2008), "Color universal design": told apart with any kind of colour vision.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#666666"
+INTERVAL = ("mean", "low", "high")
+APART = 13.0  # pixels between the middles of two direct labels
+
+# Half-transparent greys, so that tables and cards read well in a light and in a dark JupyterLab.
+LINE = "1px solid rgba(128,128,128,.4)"
+CAPTION = "font-size:90%;opacity:.8;margin:.4em 0;text-align:left"
+CARD = f"border:{LINE};border-radius:4px;padding:.5em 1em;margin:.4em 0;max-width:50em"
+GRID = "display:grid;gap:.1em 1em;grid-template-columns:max-content 1fr;margin-top:.2em"
+WRAP = "overflow-wrap:anywhere"
+TOKEN = "display:inline-block;text-align:center;margin:1px;padding:0 3px;border-bottom:2px solid"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Something to look at: `html` in a notebook, `text` in a terminal, `records` for programs."""
+
+    html: str
+    text: str
+    records: dict[str, dict] = field(default_factory=dict)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        return {"text/html": self.html, "text/plain": self.text, **self.records}
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def display(self) -> None:
+        """Shows it at once: as an output in a notebook, as its text elsewhere."""
+        from IPython.display import display
+
+        display(self)
+
+
+def figure(title: str = "", width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
+    """A figure of width x height inches (640 x 400 pixels) with one pair of axes in the workbook's style."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
+    axes = drawn.subplots()
+    axes.set_prop_cycle(color=PALETTE)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#E0E0E0", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_title(title, loc="left", fontsize=11)
+    return drawn, axes
+
+
+def curve(
+    axes: Axes,
+    x: Sequence[float],
+    y: Sequence[float],
+    label: str,
+    low: Sequence[float] | None = None,
+    high: Sequence[float] | None = None,
+    color: str | None = None,
+) -> None:
+    """A line through (x, y) with its name at its end, and the band from low to high when both are given."""
+    [line] = axes.plot(x, y, color=color, linewidth=2, marker="o" if len(x) <= 12 else None, markersize=4)
+    color = line.get_color()
+    if low is not None and high is not None:
+        axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+    place = {"xytext": (7, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+    axes.annotate(label, (x[-1], y[-1]), color=color, gid="direct label", **place)
+
+
+def floor(axes: Axes, value: float, label: str) -> None:
+    """The baseline to beat: a dashed line across the axes at `value`, with its name above its left end."""
+    axes.axhline(value, color=GREY, linestyle="--", linewidth=1.2)
+    place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3), "textcoords": "offset points"}
+    axes.annotate(label, (0.01, value), color=GREY, fontsize=9, **place)
+
+
+def show(figure: Figure, caption: str, alt: str) -> None:
+    """Displays the figure as a PNG with its caption; `alt` says the same in words and numbers."""
+    _spread_labels(figure)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", metadata={"Software": None})  # the same bytes with every version
+    source = f"data:image/png;base64,{base64.b64encode(image.getvalue()).decode()}"
+    words = f'<figcaption style="{CAPTION}">{escape(caption)}</figcaption>'
+    Shown(f'<figure style="margin:0"><img alt="{escape(alt)}" src="{source}">{words}</figure>', alt).display()
+
+
+def _spread_labels(figure: Figure) -> None:
+    """Spreads direct labels that would lie on each other around their middle, in the order of their lines."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        labels = [text for text in axes.texts if text.get_gid() == "direct label"]
+        heights = {label: axes.transData.transform(label.xy)[1] for label in labels}
+        groups: list[list] = []
+        for label in sorted(labels, key=heights.__getitem__):
+            groups.append([label])
+            while (
+                len(groups) > 1 and _places(groups[-1], heights)[0] - _places(groups[-2], heights)[-1] < APART
+            ):
+                groups[-2:] = [groups[-2] + groups[-1]]
+        for group in groups:
+            for label, place in zip(group, _places(group, heights), strict=True):
+                label.xyann = (7, (place - heights[label]) * 72 / figure.dpi)
+
+
+def _places(group: Sequence, heights: Mapping) -> list[float]:
+    """Heights in pixels, APART from each other, around the mean height of the group's lines."""
+    middle = sum(heights[label] for label in group) / len(group)
+    return [middle + (number - (len(group) - 1) / 2) * APART for number in range(len(group))]
+
+
+def tokens(pieces: Sequence[str], mask: Sequence[int], caption: str) -> Shown:
+    """The tokens of an example in a row; those with mask 1, which carry loss, are shaded and marked ▲.
+
+    >>> tokens(["Hi", " there"], [0, 1], "greeting")
+    greeting
+    Hi⟦␣there⟧
+    """
+    pairs = list(zip((piece.replace(" ", "␣").replace("\n", "⏎") for piece in pieces), mask, strict=True))
+    looks = ("transparent;background:rgba(128,128,128,.12)", "#D55E00;background:rgba(230,159,0,.25)")
+    cells = "".join(
+        f'<span style="{TOKEN} {looks[loss]}">{escape(piece)}<br><small>{"·▲"[loss]}</small></span>'
+        for piece, loss in pairs
+    )
+    key = f"▲ carries loss: {sum(map(bool, mask))} of {len(mask)} tokens"
+    text = "".join(f"⟦{piece}⟧" if loss else piece for piece, loss in pairs).replace("⟧⟦", "|")
+    html = f'<div style="font-family:monospace;line-height:1.25">{cells}</div>'
+    return Shown(f'{html}<div style="{CAPTION}">{escape(caption)} · {key}</div>', f"{caption}\n{text}")
+
+
+def table(rows: Sequence[Mapping[str, object]], caption: str = "") -> Shown:
+    """A small table, a mapping a row: texts on the left, numbers on the right as `words` writes them.
+
+    >>> table([{"method": "full", "accuracy": 0.91234}, {"method": "LoRA", "accuracy": None}])
+    method  accuracy
+    full       0.912
+    LoRA
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [columns, *([words(row.get(name)) for name in columns] for row in rows)]
+    left = [any(isinstance(row.get(name), str) for row in rows) for name in columns]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text, html = [caption] if caption else [], ""
+    for number, line in enumerate(lines):
+        pairs = zip(line, widths, left, strict=True)
+        text.append(
+            "  ".join(f"{cell:{'<' if side else '>'}{width}}" for cell, width, side in pairs).rstrip()
+        )
+        html += "<tr>" + "".join(map(_cell, line, left, ["td" if number else "th"] * len(line))) + "</tr>"
+    head = f'<caption style="{CAPTION}">{escape(caption)}</caption>' if caption else ""
+    html = f'<table style="border-collapse:collapse;margin:.4em 0">{head}{html}</table>'
+    return Shown(html, "\n".join(text))
+
+
+def _cell(text: str, left: bool, tag: str) -> str:
+    style = f"text-align:{'left' if left else 'right'};padding:.2em .8em;border-bottom:{LINE}"
+    return f'<{tag} style="{style}">{escape(text)}</{tag}>'
+
+
+def words(value: object) -> str:
+    """A number to 3 digits, an interval as `mean [low, high]` to 2 digits of its width, None as nothing.
+
+    >>> words(1234.5678), words(3400000), words(None), words({"mean": 0.9, "low": 0.85, "high": 0.95})
+    ('1,235', '3,400,000', '', '0.90 [0.85, 0.95]')
+    """
+    if value is None:
+        return ""
+    if ends := interval(value):
+        width = ends["high"] - ends["low"]
+        digits = max(0, 1 - math.floor(math.log10(width))) if width > 0 else 3
+        mean, low, high = (f"{number:.{digits}f}" for number in ends.values())
+        return f"{mean} [{low}, {high}]"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
+
+
+def interval(value: object) -> dict[str, float] | None:
+    """The mean, low and high of an interval, whether it has them as attributes or as keys; else None."""
+    found = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+    return {name: found[name] for name in INTERVAL} if found.keys() >= set(INTERVAL) else None
+
+
+def card(title: str, rows: Mapping[str, object], color: str = GREY, records: dict | None = None) -> Shown:
+    """A small card: a title and named lines, with a stripe in `color`; empty lines are left out.
+
+    >>> card("claim 4-022: holds", {"measured": 0.5, "where": ""})
+    claim 4-022: holds
+      measured  0.5
+    """
+    lines = {name: text for name, value in rows.items() if (text := words(value))}
+    cells = "".join(
+        f'<div style="opacity:.7">{escape(name)}</div><div style="{WRAP}">{escape(text)}</div>'
+        for name, text in lines.items()
+    )
+    html = f'<strong>{escape(title)}</strong><div style="{GRID}">{cells}</div>'
+    width = max(map(len, lines), default=0)
+    text = [title, *(f"  {name.ljust(width)}  {text}" for name, text in lines.items())]
+    return Shown(
+        f'<div style="{CARD};border-left:5px solid {color}">{html}</div>', "\n".join(text), records or {}
+    )

@@ -1,0 +1,433 @@
+"""The strict runner over papermill: what it refuses, it refuses before a kernel starts and a file is written.
+
+A run leaves a folder, OUT/4_01-<hash of its parameters>: the executed notebook, manifest.json, the figures as
+PNG files, an HTML page. A finished run with the same parameters, notebook, inputs and ftlib is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import base64
+import hashlib
+import io
+import json
+import re
+import shutil
+import sys
+import time
+import tokenize
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ftlib import artefact, claims, plot, settings
+from ftlib.settings import WorkbookError
+
+NOTEBOOKS = settings.DATA.parent / "notebooks"
+PATH = (
+    "0.01",
+    "1.02",
+    "2.01",
+    "3.02",
+    "4.01",
+    "4.03",
+    "5.01",
+    "6.02",
+    "7.01",
+)  # the way through the seven stages
+KINDS = {"str": str, "int": int, "float": float, "bool": bool}
+TRUTH = {"true": True, "false": False}
+PNG = re.compile(r'src="data:image/png;base64,([^"]+)"')
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A parameter as a notebook's parameters cell declares it."""
+
+    kind: type
+    default: object
+    comment: str
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook of the workbook: notebooks/4_fine_tuning/4_01_supervised_fine_tuning.ipynb is 4.01."""
+
+    number: str
+    title: str
+    path: Path
+    parameters: dict[str, Declared]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A chapter with the value of every parameter; `changed` are those given on the command line."""
+
+    chapter: Chapter
+    values: dict[str, object]
+    changed: dict[str, object]
+    inputs: dict[str, str]
+    folder: Path
+    force: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job; status is an exit status: 0 finished, 1 a cell failed, 2 refused."""
+
+    number: str
+    status: int
+    seconds: float
+    metrics: dict[str, object] = field(default_factory=dict)
+    note: str = ""
+
+
+def chapters(notebooks: Path = NOTEBOOKS) -> dict[str, Chapter]:
+    """The chapters in a folder of stages, by number, in order."""
+    found = {}
+    for path in sorted(notebooks.glob("*/[0-9]_[0-9][0-9]_*.ipynb")):
+        number, cells = path.name[:4].replace("_", "."), artefact.cells(path)
+        title = next(cell["source"] for cell in cells if cell["cell_type"] == "markdown").splitlines()[0]
+        tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+        if len(tagged) != 1:
+            raise WorkbookError(f"{path} has {len(tagged)} cells tagged 'parameters': it must have one")
+        title = title.lstrip("# ").removeprefix(number).strip()
+        found[number] = Chapter(number, title, path, _declared(tagged[0], path))
+    if not found:
+        raise WorkbookError(f"no chapters in {notebooks}: run this from a clone of the workbook")
+    return found
+
+
+def _declared(source: str, path: Path) -> dict[str, Declared]:
+    """The annotated literals of a parameters cell, each with the comment on its line."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {
+        token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT
+    }
+    found = {}
+    for line in ast.parse(source).body:
+        try:
+            default = ast.literal_eval(line.value)
+            found[line.target.id] = Declared(
+                KINDS[line.annotation.id], default, comments.get(line.lineno, "")
+            )
+        except (AttributeError, KeyError, ValueError):
+            what = f"`name: type = literal` with a type of {', '.join(KINDS)}"
+            raise WorkbookError(f"{path}, parameters cell, line {line.lineno}: not {what}") from None
+    return found
+
+
+def select(name: str, available: Mapping[str, Chapter]) -> list[Chapter]:
+    """The chapters that a word of the command line means: a number, a stage, `path` or `all`."""
+    chosen = []
+    for chapter in available.values():
+        stage = chapter.path.parent.name
+        meant = ("all", chapter.number, stage, stage.partition("_")[0])
+        if name in meant or (name == "path" and chapter.number in PATH):
+            chosen.append(chapter)
+    if not chosen:
+        near = settings.closest(name, [*available, "path", "all"])
+        raise WorkbookError(f"no chapter or stage {name!r}{near} (all of them: python -m ftlib list)")
+    return chosen
+
+
+def gate(chapter: Chapter, given: Mapping[str, str]) -> dict[str, object]:
+    """The values of the command line in the types the chapter declares, and in range; else WorkbookError."""
+    values = {}
+    for name, text in given.items():
+        if name not in chapter.parameters:
+            near = settings.closest(name, chapter.parameters) or f"; it has {', '.join(chapter.parameters)}"
+            raise WorkbookError(f"chapter {chapter.number} has no parameter {name!r}{near}")
+        kind = chapter.parameters[name].kind
+        try:
+            values[name] = TRUTH[text.lower()] if kind is bool else kind(text)
+        except (KeyError, ValueError):
+            raise WorkbookError(f"parameter {name}: {text!r} is not of type {kind.__name__}") from None
+    settings.validate({name: value for name, value in values.items() if name in settings.PARAMETERS})
+    for name in values.keys() & {"data_path", "model_id"}:  # a kernel starts in another folder
+        path = Path(str(values[name])).expanduser()
+        if values[name] and path.exists():
+            values[name] = str(path.resolve())
+    return values
+
+
+def prepare(chapter: Chapter, given: Mapping[str, str], out: Path, force: bool = False) -> Job:
+    """A job that may run: parameters valid, data readable, model there. Nothing has been written yet."""
+    changed = gate(chapter, given)
+    values = {name: declared.default for name, declared in chapter.parameters.items()} | changed
+    model = str(values.get("model_id") or settings.MODELS[str(values.get("tier", "tiny"))])
+    if values.get("data_path"):
+        from ftlib import data
+
+        data.read(str(values["data_path"]))
+    if model != settings.MODELS["tiny"]:
+        _check_model(model)
+    inputs = {
+        "notebook": artefact.digest(chapter.path),
+        "ftlib": artefact.digest(Path(__file__).parent),
+        "model": artefact.identity(model),
+        "data": artefact.identity(str(values.get("data_path") or settings.DATA)),
+    }
+    mark = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+    folder = out.absolute() / f"{chapter.number.replace('.', '_')}-{mark}"
+    return Job(chapter, values, changed, inputs, folder, force)
+
+
+def _check_model(source: str) -> None:
+    """Stops early for a model that is neither a folder, nor in the cache, nor to be had from the hub now."""
+    if not source:
+        raise WorkbookError("tier large needs a model: -p model_id ORGANISATION/NAME, or a folder")
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    try:
+        if not Path(source).exists() and not isinstance(try_to_load_from_cache(source, "config.json"), str):
+            HfApi().model_info(source, timeout=10)
+    except Exception as error:  # the hub's client, and whatever blocks a network, raise errors of many kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WorkbookError(
+            f"model {source!r} is no folder, not in the cache and not to be had from the hub now: check its "
+            f"name and the network, or use tier tiny, which needs neither ({reason})"
+        ) from None
+
+
+class _Failed(Exception):
+    """A notebook did not reach its end; the text says why in one line."""
+
+
+def execute(job: Job) -> Result:
+    """Runs a job in a kernel, unless it is finished already, and says what became of it."""
+    number, name = job.chapter.number, job.chapter.path.name
+    if not job.force and (manifest := _finished(job)):
+        return Result(number, 0, manifest.seconds, manifest.metrics, "finished before; --force repeats it")
+    started = time.perf_counter()
+    failed = job.folder.with_name(f"{job.folder.name}-failed.ipynb")
+    try:
+        with artefact.write_folder(job.folder) as fresh:
+            try:
+                _run_notebook(job, fresh / name)
+            except _Failed:
+                shutil.move(fresh / name, failed)
+                raise
+            manifest = _keep(job, fresh, round(time.perf_counter() - started, 1))
+    except _Failed as error:
+        return Result(
+            number, 1, time.perf_counter() - started, note=f"{error} (kept for inspection: {failed})"
+        )
+    except WorkbookError as error:
+        return Result(number, 2, time.perf_counter() - started, note=str(error))
+    failed.unlink(missing_ok=True)
+    return Result(number, 0, manifest.seconds, manifest.metrics)
+
+
+def _finished(job: Job) -> artefact.Manifest | None:
+    """The manifest of a finished run of the same job, if there is one."""
+    try:
+        manifest = artefact.Manifest.read(job.folder)
+    except WorkbookError:
+        return None
+    same = manifest.parameters == job.values and job.inputs.items() <= manifest.inputs.items()
+    return manifest if same else None
+
+
+def _run_notebook(job: Job, output: Path) -> None:
+    """Executes the notebook into `output`; _Failed when it does not reach its end."""
+    import logging
+
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    kernel = {"kernel_name": "python3", "language": "python"}  # for papermill; this_interpreter decides
+    kernel |= {"kernel_manager_class": this_interpreter(output.parent), "cwd": output.parent}
+    try:
+        papermill.execute_notebook(
+            job.chapter.path, output, job.changed, progress_bar=sys.stderr.isatty(), **kernel
+        )
+    except papermill.PapermillExecutionError as error:
+        reason = (error.evalue.splitlines() or [""])[0]
+        cell = "" if error.ename == "WorkbookError" else f"cell [{error.exec_count}] raised {error.ename}: "
+        raise _Failed(cell + reason) from None
+    except DeadKernelError:
+        raise _Failed("the kernel died; most often memory ran out") from None
+
+
+def this_interpreter(folder: Path) -> type:
+    """A kernel manager that starts this very Python, whatever kernels are installed or named in a notebook.
+
+    folder: where `artefact.run_folder` writes in that kernel.
+    """
+    from ipykernel.kernelspec import make_ipkernel_cmd
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    class ThisInterpreter(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            command = make_ipkernel_cmd(extra_arguments=["--log-level=CRITICAL"])
+            return KernelSpec(argv=command, language="python", env={"FTLIB_RUN_FOLDER": str(folder)})
+
+    return ThisInterpreter
+
+
+def _keep(job: Job, folder: Path, seconds: float) -> artefact.Manifest:
+    """Completes the folder of a run from its executed notebook: manifest, figures, page."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    path = folder / job.chapter.path.name
+    notebook = nbformat.read(path, as_version=4)
+    shown = artefact.outputs(notebook.cells)
+    images = [image for data in shown for image in PNG.findall("".join(data.get("text/html", "")))]
+    images += [data["image/png"] for data in shown if "image/png" in data]
+    for number, image in enumerate(images, start=1):
+        (folder / f"figure_{number:02}.png").write_bytes(base64.b64decode(image))
+    page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": job.chapter.title}})
+    path.with_suffix(".html").write_text(page, encoding="utf-8")
+    made = next((data[artefact.MANIFEST_MIME] for data in shown[::-1] if artefact.MANIFEST_MIME in data), {})
+    manifest = artefact.Manifest(
+        chapter=job.chapter.number,
+        parameters=job.values,
+        seed=int(job.values.get("seed", 0)),
+        versions=artefact.versions(),
+        inputs={**made.get("inputs", {}), **job.inputs},
+        device=made.get("device", ""),
+        seconds=seconds,
+        peak_memory_gb=made.get("peak_memory_gb"),
+        metrics=dict(made.get("metrics", [])),
+    )
+    manifest.write(folder)
+    return manifest
+
+
+def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
+    """Runs the jobs in a pool of processes and says on stderr which ones failed, and why."""
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    results = []
+    with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn")) as pool:
+        for job, future in [(job, pool.submit(execute, job)) for job in jobs]:
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                result = Result(
+                    job.chapter.number, 1, 0.0, note="its process was killed; most often memory ran out"
+                )
+            if result.status:
+                print(f"error: {result.number}: {result.note}", file=sys.stderr)
+            results.append(result)
+    return results
+
+
+def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS) -> int:
+    """The command line; returns the exit status: 0 success, 1 a run failed, 2 the user can put it right."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options, notebooks)
+    except WorkbookError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command does again what is not finished", file=sys.stderr)
+        return 130
+
+
+def _list(options: argparse.Namespace, notebooks: Path) -> int:
+    costs = json.loads((Path(__file__).parent / "costs.json").read_text(encoding="utf-8"))
+    for chapter in chapters(notebooks).values():
+        times = [f"{tier} {cost['seconds']} s" for tier, cost in costs.get(chapter.number, {}).items()]
+        print(f"{chapter.number}  {chapter.title}" + (f" ({', '.join(times)})" if times else ""))
+        for name, declared in chapter.parameters.items():
+            kind = f"{name}: {declared.kind.__name__} = {declared.default!r}"
+            print(f"      {kind:<34}  {declared.comment}".rstrip())
+    return 0
+
+
+def _run(options: argparse.Namespace, notebooks: Path) -> int:
+    available = chapters(notebooks)
+    given = {"tier": options.tier} if options.tier else {}
+    for name, text in options.parameter:
+        if given.setdefault(name, text) != text:
+            raise WorkbookError(f"parameter {name} is given twice: {given[name]!r} and {text!r}")
+    chosen = select(options.what, available)
+    results = run_all([prepare(one, given, options.out, options.force) for one in chosen], options.workers)
+    rows = [
+        {
+            "chapter": f"{result.number} {available[result.number].title}",
+            "seconds": round(result.seconds),
+            "result": _headline(result),
+        }
+        for result in results
+    ]
+    print(plot.table(rows))
+    if options.what == "path":
+        print(f"of the path, not written yet: {', '.join(sorted(set(PATH) - available.keys())) or 'none'}")
+    print(f"notebooks, figures and pages: {options.out}")
+    return max(result.status for result in results)
+
+
+def _headline(result: Result) -> str:
+    """The first metric with its interval, and the note if there is one."""
+    if result.status:
+        return ("failed", "refused")[result.status - 1]
+    metric = next((f"{name} {plot.words(value)}" for name, value in result.metrics.items()), "finished")
+    return f"{metric} ({result.note})" if result.note else metric
+
+
+def _inspect(options: argparse.Namespace, notebooks: Path) -> int:
+    from ftlib import data
+
+    def show(records: data.Records) -> None:
+        print(json.dumps(data.inspect_report(records)) if options.json else records)
+
+    try:
+        show(data.read(options.file))
+    except data.NoUsableRow as error:
+        show(error.records)
+        raise
+    return 0
+
+
+def _claims(options: argparse.Namespace, notebooks: Path) -> int:
+    folder = options.folder or notebooks
+    found = claims.collect(path for path in sorted(folder.rglob("*.ipynb")) if "-failed" not in path.stem)
+    print(claims.summary(found) if found else f"no claims recorded in {folder}")
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"error: {message} ({self.prog} --help)\n")
+
+
+def _at_least_one(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m ftlib", description="Runs the chapters of the Fine-Tuning Workbook.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="the chapters, their times and parameters")
+    listing.set_defaults(command=_list)
+    run = commands.add_parser("run", help="run a chapter, a stage, the path or all chapters")
+    run.add_argument("what", help="4.01, a stage (4 or 4_fine_tuning), path, or all")
+    run.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    run.add_argument("--tier", help="tiny, small or large: the same as -p tier TIER")
+    run.add_argument("--out", type=Path, default=Path("runs"), help="where the folders of the runs go (runs)")
+    run.add_argument("--workers", type=_at_least_one, default=1, help="chapters at the same time (1)")
+    run.add_argument("--force", action="store_true", help="repeat runs that are finished")
+    run.set_defaults(command=_run)
+    inspect = commands.add_parser("inspect", help="what a data file is: format, rows used, rows reported")
+    inspect.add_argument("file", help="a file, a hub id or an SQL URL")
+    inspect.add_argument("--json", action="store_true", help="for programs")
+    inspect.set_defaults(command=_inspect)
+    ledger = commands.add_parser("claims", help="what the guide says beside what was measured")
+    ledger.add_argument("folder", nargs="?", type=Path, help="executed notebooks (the chapters as they lie)")
+    ledger.set_defaults(command=_claims)
+    return parser

@@ -1,0 +1,69 @@
+"""For every test: no network, no cache of the user's, and a tiny model made here."""
+
+import os
+import runpy
+import shutil
+import tempfile
+from pathlib import Path
+
+# Before the first test module imports a library that reads these variables.
+HERE = Path(__file__).parent
+OWN_FOLDER = Path(tempfile.mkdtemp(prefix="ftlib-tests-"))
+NETWORK_LOG = OWN_FOLDER / "network.log"
+NETWORK_LOG.touch()
+os.environ |= {
+    "FTLIB_NETWORK_LOG": str(NETWORK_LOG),
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE / "no_network"), os.environ.get("PYTHONPATH")])),
+    "HF_HOME": str(OWN_FOLDER / "huggingface"),
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+runpy.run_path(str(HERE / "no_network" / "sitecustomize.py"))
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+
+# The same examples in each run, so that a run is red for its change and for nothing else.
+hypothesis.settings.register_profile("workbook", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("workbook")
+
+
+def pytest_unconfigure():
+    shutil.rmtree(OWN_FOLDER, ignore_errors=True)
+
+
+@pytest.fixture
+def network_attempts():
+    """A function that returns the attempts on the network of this test so far, and forgives them."""
+
+    def take() -> list[str]:
+        attempts = NETWORK_LOG.read_text().splitlines()
+        NETWORK_LOG.write_text("")
+        return attempts
+
+    return take
+
+
+@pytest.fixture(autouse=True)
+def no_network(network_attempts):
+    """Fails a test in which anything, a subprocess too, tried the network, even if the error was caught."""
+    yield
+    if attempts := network_attempts():
+        pytest.fail(f"the network was tried: {', '.join(attempts)}")
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory):
+    """A folder with a tiny Llama and its tokenizer."""
+    import tiny
+
+    return tiny.save(tmp_path_factory.mktemp("tiny-model"))
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tiny_model_folder):
+    """The tokenizer of that model; a test that changes it makes a copy."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model_folder)

@@ -1,0 +1,203 @@
+"""Checks of exercises: four outcomes, messages that teach, and what tests do with a chapter's exercises."""
+
+import json
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+import ftlib.exercises
+from chapters import execute, outcomes, solutions, stubs, with_answers
+from ftlib import check
+from ftlib.settings import WorkbookError
+
+DOUBLES = check.Property(
+    "the function doubles its argument",
+    lambda double: None if double(3) == 6 else f"double(3) gave {double(3)}, not 6",
+    "add the argument to itself",
+)
+
+
+def judge(attempt, *properties):
+    return check.judge("0.00.1", attempt, properties or [DOUBLES])
+
+
+def test_a_right_answer_passes():
+    assert judge(lambda x: 2 * x) == check.Outcome("0.00.1", "passed")
+
+
+def test_a_wrong_answer_hears_what_was_seen_which_property_broke_and_one_next_step():
+    outcome = judge(lambda x: x + 1)
+    assert outcome == check.Outcome(
+        "0.00.1",
+        "not yet",
+        "double(3) gave 4, not 6",
+        "the function doubles its argument",
+        "add the argument to itself",
+    )
+
+
+def test_the_first_broken_property_is_the_one_reported():
+    later = check.Property("later", lambda _: "also broken", "later hint")
+    assert judge(lambda x: x + 1, DOUBLES, later).broken == DOUBLES.says
+    assert judge(lambda x: 2 * x, DOUBLES, later).broken == "later"
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        check.todo,
+        ...,
+        [1, check.todo],
+        {"loss": ...},
+        lambda x: check.todo,
+        lambda x: ...,
+        lambda x: check.todo * 2 + x,
+        lambda x: 1 + check.todo,
+        lambda x: check.todo.mean(),
+        lambda x: sum(check.todo),
+        lambda x: int(check.todo),
+        lambda x: [] + ...,
+        lambda x: len([1]) if check.todo else 2,
+    ],
+)
+def test_a_placeholder_in_any_place_means_not_attempted(attempt):
+    assert judge(attempt).outcome == "not attempted"
+
+
+def test_a_stub_that_hands_the_placeholder_to_torch_means_not_attempted():
+    import torch
+
+    assert judge(lambda x: torch.nn.functional.relu(check.todo)).outcome == "not attempted"
+    assert judge(lambda x: torch.ones(2) * check.todo).outcome == "not attempted"
+
+
+def test_a_method_that_still_returns_the_placeholder_means_not_attempted():
+    class Doubler:
+        def __call__(self, number):
+            return check.todo
+
+    assert judge(Doubler()).outcome == "not attempted"
+
+
+def test_an_error_in_the_answer_is_reported_in_one_line():
+    def broken(x):
+        raise ValueError("first line\nsecond line")
+
+    outcome = judge(broken)
+    assert (outcome.outcome, outcome.seen) == ("not yet", "ValueError: first line")
+
+
+def test_a_forgotten_return_is_recognised():
+    assert "is a `return` or an assignment missing?" in judge(lambda x: None).seen
+    assert "is a `return` or an assignment missing?" in judge(None).seen
+
+
+def test_a_function_that_may_return_none_is_judged_by_its_property():
+    def empty(box):
+        box.clear()
+
+    def clears(function):
+        box = [1]
+        return function(box) or (f"left {box}" if box else None)
+
+    assert judge(empty, check.Property("the box is empty", clears, "use clear")).outcome == "passed"
+
+
+def test_what_cannot_be_checked_here_says_why():
+    def needs_a_gpu(attempt):
+        raise check.CannotCheck("it needs a GPU")
+
+    outcome = judge(1, check.Property("it is fast", needs_a_gpu, ""))
+    assert (outcome.outcome, outcome.seen) == ("cannot check here", "it needs a GPU")
+
+
+@given(st.text(), st.text(), st.text())
+def test_a_message_has_at_most_five_lines_whatever_was_seen(seen, says, hint):
+    outcome = judge(1, check.Property(says, lambda _: seen or "x", hint))
+    assert len(repr(outcome.card()).split("\n")) <= 5
+
+
+def test_a_check_shows_its_outcome_and_carries_it_as_json(capsys):
+    check.exercise("0.00.1", 1, [check.Property("it is two", lambda answer: f"{answer} is not 2", "count")])
+    assert capsys.readouterr().out.splitlines() == [
+        "Exercise 0.00.1: not yet",
+        "  seen       1 is not 2",
+        "  must hold  it is two",
+        "  next step  count",
+    ]
+    record = judge(1, DOUBLES).card().records[check.CHECK_MIME]
+    assert json.loads(json.dumps(record)) == record
+    assert set(record) == {"exercise", "outcome", "seen", "broken", "hint"}
+
+
+@pytest.fixture
+def chapter_of_checks(tmp_path, monkeypatch):
+    """A chapter 0.98 whose checks stand in the package of exercises."""
+    (tmp_path / "c0_98.py").write_text(
+        "from ftlib.check import Exercise, Property\n"
+        "TWO = Property('it is two', lambda n: None if n == 2 else f'{n} is not 2', 'count again')\n"
+        "EXERCISES = {'0.98.1': Exercise([TWO], planted=[('answer = 3', 'it is two')])}\n"
+    )
+    monkeypatch.setattr(ftlib.exercises, "__path__", [*ftlib.exercises.__path__, str(tmp_path)])
+
+
+def test_an_exercise_finds_its_properties_in_the_module_of_its_chapter(chapter_of_checks):
+    assert check.judge("0.98.1", 2).outcome == "passed"
+    assert check.judge("0.98.1", 3).hint == "count again"
+
+
+def test_an_unknown_exercise_suggests_the_closest(chapter_of_checks):
+    with pytest.raises(WorkbookError, match=r"no exercise '0\.98\.2'; did you mean '0\.98\.1'"):
+        check.judge("0.98.2", 1)
+    with pytest.raises(WorkbookError, match=r"chapter '0\.97' has no checks"):
+        check.judge("0.97.1", 1)
+
+
+STUB = """from ftlib import check
+
+TWO = check.Property("it is two", lambda n: None if n == 2 else f"{n} is not 2", "count again")"""
+
+
+@pytest.fixture
+def chapter():
+    """A notebook with one exercise, written as CONTRIBUTING.md says."""
+    return new_notebook(
+        cells=[
+            new_code_cell(STUB),
+            new_markdown_cell("**Exercise 0.98.1** One and one?"),
+            new_code_cell(
+                'answer = check.todo\ncheck.exercise("0.98.1", answer, [TWO])',
+                metadata={"tags": ["exercise"]},
+            ),
+            new_markdown_cell("<details><summary>Hint</summary>count</details>", metadata={"tags": ["hint"]}),
+            new_markdown_cell(
+                "<details><summary>Solution</summary>\n\n```python\nanswer = 1 + 1\n```\n\n</details>",
+                metadata={"tags": ["solution"]},
+            ),
+        ]
+    )
+
+
+def test_a_chapter_runs_as_it_stands_with_its_solutions_and_with_wrong_answers(chapter):
+    variants = {"not attempted": {}, "passed": solutions(chapter), "not yet": {"0.98.1": "answer = 3"}}
+    for expected, answers in variants.items():
+        record = outcomes(execute(with_answers(chapter, answers)))["0.98.1"]
+        assert record["outcome"] == expected, record
+    assert record["seen"] == "3 is not 2" and record["hint"] == "count again"
+    assert "check.todo" in stubs(chapter)["0.98.1"].source, "the chapter itself stays as it is"
+
+
+@pytest.mark.parametrize("number, what", [(3, "without a hint"), (4, "without a solution")])
+def test_an_exercise_without_its_hint_or_solution_is_found(chapter, number, what):
+    del chapter.cells[number]
+    with pytest.raises(AssertionError, match=what):
+        solutions(chapter)
+
+
+def test_a_stub_that_does_not_end_with_its_check_is_found(chapter):
+    chapter.cells[2].source += "\nprint(answer)"
+    with pytest.raises(AssertionError, match=r"last line of a stub calls check\.exercise"):
+        stubs(nbformat.from_dict(chapter))

@@ -1,0 +1,115 @@
+"""Figures, token views, tables and cards."""
+
+import base64
+import io
+import itertools
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from ftlib import plot
+from ftlib.evaluate import Interval
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """The things shown so far, as a notebook would receive them."""
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    return shown
+
+
+def drawn(ends, labels="abcdefgh"):
+    figure, axes = plot.figure("Loss")
+    for end, label in zip(ends, labels, strict=False):
+        plot.curve(axes, [0, 1, 2], [1, 0.5, end], label)
+    return figure, axes
+
+
+def test_a_shown_figure_is_a_png_of_640_by_400_with_its_caption_and_alternative_text(displayed):
+    from PIL import Image
+
+    figure, _ = drawn([0.1])
+    plot.show(figure, "Loss against <steps>", 'Loss falls to "0.1"')
+    [shown] = displayed
+    html = shown._repr_mimebundle_()["text/html"]
+    image = Image.open(io.BytesIO(base64.b64decode(re.search('base64,([^"]+)"', html)[1])))
+    assert (image.format, image.size) == ("PNG", (640, 400))
+    assert 'alt="Loss falls to &quot;0.1&quot;"' in html and "Loss against &lt;steps&gt;" in html
+    assert repr(shown) == 'Loss falls to "0.1"'
+
+
+def test_the_same_figure_has_the_same_bytes(displayed):
+    for _ in range(2):
+        plot.show(drawn([0.1, 0.2])[0], "caption", "alt")
+    assert displayed[0].html == displayed[1].html
+
+
+def test_a_curve_has_its_name_at_its_end_and_its_band_in_its_colour():
+    _, axes = plot.figure()
+    plot.curve(axes, [1, 2], [3, 4], "full", low=[2, 3], high=[4, 5])
+    [label], [line], [band] = axes.texts, axes.lines, axes.collections
+    assert label.get_text() == "full" and label.xy == (2, 4)
+    assert label.get_color() == line.get_color() == plot.PALETTE[0]
+    assert band.get_facecolor()[0][:3] == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
+
+
+def test_a_floor_is_a_named_dashed_line_across_the_axes():
+    _, axes = plot.figure()
+    plot.floor(axes, 0.25, "majority class")
+    [line], [label] = axes.lines, axes.texts
+    assert list(line.get_ydata()) == [0.25, 0.25] and line.get_linestyle() == "--"
+    assert label.get_text() == "majority class"
+
+
+@effort(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 100).map(lambda end: end / 100), min_size=2, max_size=6))
+def test_direct_labels_never_lie_on_each_other_and_keep_the_order_of_their_lines(ends):
+    figure, axes = drawn(ends)
+    plot._spread_labels(figure)
+    places = {
+        label.get_text(): axes.transData.transform(label.xy)[1] + label.xyann[1] * figure.dpi / 72
+        for label in axes.texts
+    }
+    heights = sorted(places.values())
+    assert all(high - low > plot.APART - 0.01 for low, high in itertools.pairwise(heights))
+    order = sorted("abcdef"[: len(ends)], key=lambda name: ends["abcdef".index(name)])
+    assert sorted(places, key=places.__getitem__) == order
+
+
+def test_the_tokens_that_carry_loss_are_marked_without_colour():
+    shown = plot.tokens(["<|user|>", "Where", " is", "\n"], [0, 0, 1, 1], "one turn")
+    assert repr(shown) == "one turn\n<|user|>Where⟦␣is|⏎⟧"
+    assert shown.html.count("<small>▲</small>") == 2 and shown.html.count("<small>·</small>") == 2
+    assert "&lt;|user|&gt;" in shown.html and "2 of 4 tokens" in shown.html
+
+
+def test_tokens_and_mask_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        plot.tokens(["a", "b"], [1], "caption")
+
+
+def test_a_table_aligns_numbers_on_the_right_and_shows_intervals():
+    shown = plot.table(
+        [{"method": "full", "accuracy": Interval(0.9, 0.85, 0.95)}, {"method": "<none>", "seconds": 1234567}],
+        "Triage",
+    )
+    assert repr(shown).splitlines() == [
+        "Triage",
+        "method           accuracy    seconds",
+        "full    0.90 [0.85, 0.95]",
+        "<none>                     1,234,567",
+    ]
+    assert "&lt;none&gt;" in shown.html and shown.html.count("<tr>") == 3
+
+
+def test_a_card_leaves_empty_lines_out_and_carries_its_records():
+    shown = plot.card(
+        "Title & more", {"measured": 0.5, "where": "", "note": None}, records={"a/b+json": {"c": 1}}
+    )
+    assert repr(shown) == "Title & more\n  measured  0.5"
+    assert "Title &amp; more" in shown.html and ">where<" not in shown.html
+    assert shown._repr_mimebundle_()["a/b+json"] == {"c": 1}

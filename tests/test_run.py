@@ -1,0 +1,381 @@
+"""The strict runner and the command line, on small chapters made here."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from ftlib import artefact, run
+from notebooks import refresh
+
+PARAMETERS = """tier: str = "tiny"             # tiny | small | large
+seed: int = 0                  # every random choice follows from it
+learning_rate: float = 1e-3
+data_path: str = ""            # your own file
+model_id: str = ""
+verbose: bool = False"""
+BODY = """from pathlib import Path
+from ftlib import artefact, plot
+figure, axes = plot.figure("Loss")
+plot.curve(axes, [1, 2], [seed, seed + 1], "loss")
+plot.show(figure, "Loss", "Loss rises")
+Path("beside").write_text("in the folder of the run")
+inputs = {"data": artefact.identity(data_path)}
+metrics = {"loss": {"mean": seed + 0.5, "low": seed, "high": seed + 1}, "accuracy": 0.25}
+values = {"seed": seed, "learning_rate": learning_rate, "verbose": verbose}
+artefact.Manifest("0.91", values, seed, artefact.versions(), inputs, "cpu", 1.0, 0.5, metrics).show()"""
+
+
+def write(folder, name, *cells, title="A small chapter"):
+    """A chapter with a title, the parameters above and the given code cells, in a kernel that nobody has."""
+    number = name[:4].replace("_", ".")
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell(f"# {number} {title}\n\nIt promises something."),
+            new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+            *map(new_code_cell, cells),
+        ],
+        metadata={"kernelspec": {"name": "nobody-has-this", "display_name": "?", "language": "python"}},
+    )
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.fixture
+def notebooks(tmp_path):
+    """Three chapters: one that works, one of the same stage that fails, one of the path."""
+    folder = tmp_path / "notebooks"
+    write(folder / "0_foundations", "0_91_small.ipynb", BODY)
+    write(
+        folder / "0_foundations", "0_92_failing.ipynb", "print(1)", "{}['missing']", title="A failing chapter"
+    )
+    write(
+        folder / "4_fine_tuning", "4_01_supervised_fine_tuning.ipynb", "1 + 1", title="Supervised fine-tuning"
+    )
+    return folder
+
+
+@pytest.fixture
+def command(notebooks, tmp_path, monkeypatch, capfd):
+    """Runs the command line in a folder of its own; returns exit status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        try:
+            status = run.main([str(argument) for argument in arguments], notebooks)
+        except SystemExit as exit:
+            status = exit.code
+        return status, *capfd.readouterr()
+
+    return call
+
+
+def folders(out):
+    return (
+        sorted(path.name for path in out.iterdir() if not path.name.endswith(".lock")) if out.exists() else []
+    )
+
+
+def test_a_run_leaves_the_executed_notebook_a_manifest_the_figures_and_a_page(command, tmp_path):
+    (tmp_path / "my.csv").write_text("text,label\nthe ferry is late,ferry\nthe door is stuck,repairs\n")
+    status, shown, errors = command(
+        "run", "0.91", "-p", "seed", "3", "-p", "data_path", "my.csv", "-p", "verbose", "true"
+    )
+    assert (status, errors) == (0, "")
+    assert re.search(r"^0\.91 A small chapter +\d+  loss 3\.5 \[3\.0, 4\.0\]$", shown, re.MULTILINE)
+    [name] = folders(tmp_path / "runs")
+    assert name.startswith("0_91-")
+    folder = tmp_path / "runs" / name
+    assert folders(folder) == [
+        "0_91_small.html",
+        "0_91_small.ipynb",
+        "beside",
+        "figure_01.png",
+        "manifest.json",
+    ]
+    assert (folder / "figure_01.png").read_bytes().startswith(b"\x89PNG")
+    assert "Loss rises" in (folder / "0_91_small.html").read_text()
+    manifest = artefact.Manifest.read(folder)
+    data = str(tmp_path / "my.csv")
+    assert manifest.parameters["data_path"] == data and manifest.parameters["learning_rate"] == 1e-3
+    assert (manifest.seed, manifest.parameters["verbose"], manifest.device) == (3, True, "cpu")
+    assert manifest.inputs["data"] == artefact.digest(data)
+    assert list(manifest.metrics) == ["loss", "accuracy"]
+    assert 1 < manifest.seconds < 60
+    again = command("run", "0.91", "-p", "seed", "3", "-p", "data_path", data, "-p", "verbose", "True")
+    assert again[0] == 0 and "finished before" in again[1]
+    assert folders(tmp_path / "runs") == [name], "the same values, written in another way, are the same run"
+
+
+def test_a_finished_run_is_repeated_when_forced_or_when_its_notebook_has_changed(
+    command, notebooks, tmp_path
+):
+    def started():
+        return next((tmp_path / "runs").glob("4_01-*")).stat().st_mtime_ns
+
+    times = [command("run", "4.01")[0] or started()]
+    assert command("run", "4.01")[0] == 0 and started() == times[0]
+    assert command("run", "4.01", "--force")[0] == 0
+    times.append(started())
+    write(notebooks / "4_fine_tuning", "4_01_supervised_fine_tuning.ipynb", "2 + 2")
+    assert command("run", "4.01")[0] == 0
+    times.append(started())
+    assert len(set(times)) == 3
+    assert len(folders(tmp_path / "runs")) == 1
+
+
+def test_a_failing_cell_is_said_in_one_line_and_its_notebook_kept_and_the_others_still_run(command, tmp_path):
+    status, shown, errors = command("run", "0", "--workers", "2")
+    assert status == 1
+    assert errors.startswith("error: 0.92: cell [3] raised KeyError: 'missing' (kept for inspection:")
+    assert errors.count("\n") == 1
+    assert "0.91 A small chapter" in shown and "0.92 A failing chapter" in shown and "failed" in shown
+    kept, failed = folders(tmp_path / "runs")
+    assert kept.startswith("0_91-") and failed.startswith("0_92-") and failed.endswith("-failed.ipynb")
+    cells = artefact.cells(tmp_path / "runs" / failed)
+    assert any(output["output_type"] == "error" for cell in cells for output in cell.get("outputs", ()))
+
+
+def test_a_failure_leaves_the_finished_run_of_before_and_a_success_removes_the_failed_notebook(
+    command, notebooks, tmp_path
+):
+    assert command("run", "4.01")[0] == 0
+    chapter = ("4_01_supervised_fine_tuning.ipynb", "from ftlib.settings import WorkbookError")
+    write(notebooks / "4_fine_tuning", *chapter, "raise WorkbookError('no usable row in my.csv')")
+    status, _, errors = command("run", "4.01")
+    assert status == 1 and errors.startswith("error: 4.01: no usable row in my.csv (kept")
+    finished, failed = folders(tmp_path / "runs")
+    assert (tmp_path / "runs" / finished / "manifest.json").exists() and failed == f"{finished}-failed.ipynb"
+    write(notebooks / "4_fine_tuning", "4_01_supervised_fine_tuning.ipynb", "1 + 1")
+    assert command("run", "4.01")[0] == 0
+    assert folders(tmp_path / "runs") == [finished]
+
+
+def test_a_kernel_that_dies_is_said_in_one_line(command, notebooks):
+    write(notebooks / "0_foundations", "0_91_small.ipynb", "import os\nos.kill(os.getpid(), 9)")
+    status, _, errors = command("run", "0.91")
+    assert status == 1 and errors.startswith("error: 0.91: the kernel died; most often memory ran out")
+
+
+def test_a_disk_that_is_full_is_one_clear_error(command, notebooks, tmp_path):
+    write(
+        notebooks / "0_foundations", "0_91_small.ipynb", BODY, "Path('figure_01.png').symlink_to('/dev/full')"
+    )
+    status, _, errors = command("run", "0.91")
+    assert status == 2 and errors.startswith("error: 0.91: no disk space left while writing")
+    assert errors.count("\n") == 1 and folders(tmp_path / "runs") == []
+
+
+def test_a_folder_that_another_run_is_writing_is_one_clear_error(command, notebooks, tmp_path):
+    job = run.prepare(run.chapters(notebooks)["0.91"], {}, tmp_path / "runs")
+    with artefact.write_folder(job.folder):
+        status, _, errors = command("run", "0.91")
+    assert (
+        status == 2 and errors.startswith("error: 0.91: another run is writing") and errors.count("\n") == 1
+    )
+
+
+WAITS = """import os, time
+from pathlib import Path
+Path("pid").write_text(str(os.getpid()))
+time.sleep(60)"""
+
+
+def test_an_interrupted_run_is_done_again_and_leaves_no_process(notebooks, tmp_path, command):
+    write(notebooks / "0_foundations", "0_91_small.ipynb", WAITS)
+    program = (
+        "import sys; from pathlib import Path; from ftlib.run import main\n"
+        f"if __name__ == '__main__': sys.exit(main(sys.argv[1:], Path({str(notebooks)!r})))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "run", "0.91"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (pids := list((tmp_path / "runs").glob(".*.partial/pid"))) or not pids[0].read_text():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    kernel = int(pids[0].read_text())
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode not in (0, None) and b"Traceback" not in errors
+    assert folders(tmp_path / "runs") == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)
+    write(notebooks / "0_foundations", "0_91_small.ipynb", BODY)
+    assert command("run", "0.91")[0] == 0
+
+
+BAD = {
+    "a misspelt parameter": (
+        ["0.91", "-p", "sed", "3"],
+        "chapter 0.91 has no parameter 'sed'; did you mean 'seed'?",
+    ),
+    "a parameter of another kind": (["0.91", "-p", "seed", "x"], "parameter seed: 'x' is not of type int"),
+    "a fraction for a whole number": (
+        ["0.91", "-p", "seed", "1.5"],
+        "parameter seed: '1.5' is not of type int",
+    ),
+    "a truth that is none": (["0.91", "-p", "verbose", "2"], "parameter verbose: '2' is not of type bool"),
+    "a value out of range": (["0.91", "-p", "seed", "-1"], "seed"),
+    "not a number": (["0.91", "-p", "learning_rate", "nan"], "learning_rate"),
+    "an unknown tier": (["0.91", "--tier", "tinny"], "tinny"),
+    "a parameter twice": (
+        ["0.91", "-p", "seed", "1", "-p", "seed", "2"],
+        "parameter seed is given twice: '1' and '2'",
+    ),
+    "two tiers": (["0.91", "--tier", "tiny", "-p", "tier", "small"], "parameter tier is given twice"),
+    "an unknown chapter": (
+        ["4.1"],
+        "no chapter or stage '4.1'; did you mean '4.01'?",
+    ),
+    "a large tier without its model": (["0.91", "--tier", "large"], "tier large needs a model"),
+    "a model that is not there": (
+        ["0.91", "-p", "model_id", "nobody/no-such-model"],
+        "model 'nobody/no-such-model' is",
+    ),
+    "a missing file": (["0.91", "-p", "data_path", "missing.csv"], "missing.csv"),
+    "an empty file": (["0.91", "-p", "data_path", "empty.jsonl"], "empty.jsonl"),
+    "a pointer to a file": (["0.91", "-p", "data_path", "pointer.jsonl"], "pointer.jsonl"),
+    "an option without its value": (["0.91", "-p", "seed"], "argument -p: expected 2 arguments"),
+    "no workers": (["0.91", "--workers", "0"], "argument --workers: invalid"),
+    "a file in place of the folder": (["0.91", "--out", "empty.jsonl"], "cannot write"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_error_and_nothing_is_written(case, command, tmp_path):
+    (tmp_path / "empty.jsonl").write_text("")
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
+    (tmp_path / "pointer.jsonl").write_text(pointer)
+    before = folders(tmp_path)
+    arguments, what = BAD[case]
+    status, _, errors = command("run", *arguments)
+    assert status == 2
+    assert errors.startswith("error: ") and what in errors and errors.count("\n") == 1, errors
+    assert folders(tmp_path) == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["rum"], ["run"], ["inspect"], ["list", "4.01"]])
+def test_a_wrong_command_is_one_clear_error(command, arguments):
+    status, _, errors = command(*arguments)
+    assert status == 2 and errors.startswith("error: ") and errors.count("\n") == 1
+
+
+def test_the_path_runs_what_is_written_and_says_what_is_not(command):
+    status, shown, _ = command("run", "path", "--tier", "tiny")
+    assert status == 0
+    assert "4.01 Supervised fine-tuning" in shown and "0.91" not in shown
+    assert "not written yet: 0.01, 1.02, 2.01, 3.02, 4.03, 5.01, 6.02, 7.01" in shown
+
+
+@pytest.mark.parametrize(
+    "word, numbers",
+    [
+        ("4.01", ["4.01"]),
+        ("4", ["4.01"]),
+        ("0_foundations", ["0.91", "0.92"]),
+        ("all", ["0.91", "0.92", "4.01"]),
+        ("path", ["4.01"]),
+    ],
+)
+def test_a_word_chooses_a_chapter_a_stage_the_path_or_all(notebooks, word, numbers):
+    assert [chapter.number for chapter in run.select(word, run.chapters(notebooks))] == numbers
+
+
+def test_the_list_shows_each_chapter_with_its_parameters(command):
+    status, shown, _ = command("list")
+    assert status == 0
+    assert [line for line in shown.splitlines() if not line.startswith(" ")] == [
+        "0.91  A small chapter",
+        "0.92  A failing chapter",
+        *[line for line in shown.splitlines() if line.startswith("4.01  Supervised fine-tuning")],
+    ]
+    assert "      seed: int = 0                       every random choice follows from it" in shown
+
+
+@pytest.mark.parametrize(
+    "line", ["seed = 0", "seed: int = 1 + len('a')", "seed: list = [1]", "import os", "print(1)"]
+)
+def test_a_parameters_cell_holds_annotated_literals_only(command, notebooks, line):
+    path = notebooks / "0_foundations" / "0_91_small.ipynb"
+    path.write_text(path.read_text().replace("seed: int = 0 ", f"{line} "))
+    status, _, errors = command("list")
+    assert status == 2 and "0_91_small.ipynb, parameters cell, line 2: not `name: type = literal`" in errors
+
+
+def test_a_chapter_without_a_parameters_cell_is_one_clear_error(command, notebooks):
+    path = notebooks / "0_foundations" / "0_91_small.ipynb"
+    path.write_text(path.read_text().replace('"parameters"', '"parameter"'))
+    status, _, errors = command("run", "4.01")
+    assert status == 2 and "has 0 cells tagged 'parameters'" in errors
+
+
+def test_inspect_says_what_a_file_is(command, tmp_path):
+    (tmp_path / "my.csv").write_text("text,label\nthe ferry is late,ferry\n,repairs\n")
+    status, shown, _ = command("inspect", "my.csv", "--json")
+    report = json.loads(shown)
+    assert status == 0 and (report["rows"], report["used"]) == (2, 1) and report["reported"][0]["row"]
+    assert "text/label" in command("inspect", "my.csv")[1]
+
+
+def test_inspect_of_a_file_without_a_usable_row_shows_the_reasons_and_fails(command, tmp_path):
+    (tmp_path / "my.csv").write_text("text,label\n,repairs\n")
+    status, shown, errors = command("inspect", "my.csv", "--json")
+    assert status == 2 and errors.startswith("error: ") and errors.count("\n") == 1
+    assert json.loads(shown)["used"] == 0 and len(json.loads(shown)["reported"]) == 1
+
+
+def test_inspect_of_a_missing_file_is_one_clear_error(command):
+    status, _, errors = command("inspect", "missing.csv")
+    assert status == 2 and errors.startswith("error: ") and errors.count("\n") == 1
+
+
+def test_claims_lists_what_the_runs_recorded(command, notebooks, tmp_path):
+    claim = "claims.record('4-022', says='s', measured=1, verdict='holds', where='here')"
+    write(notebooks / "0_foundations", "0_91_small.ipynb", f"from ftlib import claims\n{claim}")
+    assert command("claims")[1] == f"no claims recorded in {notebooks}\n"
+    assert command("run", "0.91")[0] == 0
+    status, shown, _ = command("claims", "runs")
+    assert status == 0 and shown.splitlines()[1].split() == ["4-022", "holds", "1", "s", "here"]
+
+
+def test_the_help_comes_within_a_second_and_without_torch():
+    program = "import sys, runpy; sys.argv = ['ftlib', '--help']\n"
+    program += "try: runpy.run_module('ftlib', run_name='__main__')\n"
+    program += "finally: assert not {'torch', 'transformers', 'pandas', 'papermill'} & sys.modules.keys()"
+    started = time.perf_counter()
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert time.perf_counter() - started < 1
+    assert all(word in shown for word in ("list", "run", "inspect", "claims"))
+
+
+def test_refreshed_chapters_hold_what_may_be_committed_and_nothing_else(notebooks, capsys):
+    path = notebooks / "0_foundations" / "0_91_small.ipynb"
+    write(path.parent, path.name, BODY, "import sys\nprint('warning', file=sys.stderr)\nprint('kept')",
+          "import ipywidgets\nipywidgets.IntSlider()")  # fmt: skip
+    failing = (path.parent / "0_92_failing.ipynb").read_bytes()
+    assert refresh.refresh(notebooks) == 1
+    assert (path.parent / "0_92_failing.ipynb").read_bytes() == failing, "a chapter that fails stays as it is"
+    text = path.read_text()
+    notebook = nbformat.reads(text, as_version=4)
+    assert [cell.execution_count for cell in notebook.cells[1:]] == [1, 2, 3, 4]
+    assert notebook.cells[3].outputs[0].text == "kept\n" and len(notebook.cells[3].outputs) == 1
+    assert notebook.cells[4].outputs == [] and "widgets" not in notebook.metadata
+    assert not any(
+        word in text for word in ("papermill", "start_time", artefact.MANIFEST_MIME, str(Path.home()))
+    )
+    assert "Loss rises" in text and notebook.cells[1].metadata.tags == ["parameters"]
+    assert nbformat.writes(refresh.tidy(nbformat.from_dict(notebook))) == nbformat.writes(notebook)
