@@ -96,7 +96,7 @@ def test_every_code_cell_was_executed_in_order(path):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
-    """Every chapter through the command line with its default parameters, once: chapter -> folder of its run."""
+    """Every chapter through the command line as it stands, once: chapter -> folder of its run."""
     out = tmp_path_factory.mktemp("runs")
     command = [sys.executable, "-m", "ftlib", "run", "all", "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
