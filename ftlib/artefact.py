@@ -218,19 +218,18 @@ def measured(name: str, inputs: Mapping[str, object], compute: Callable[[], obje
     """The result of an experiment that takes minutes: kept with the workbook, or computed now.
 
     name: "4.01 examples". inputs: everything that the result follows from, as JSON. A result is
-    kept in data/measured with the fingerprint of its inputs; other inputs are computed. With the environment
-    variable FTLIB_MEASURE set it is computed in any case and kept (`make measure`). Says which it was.
+    kept in data/measured with the fingerprint of its inputs; other inputs are computed, and what comes out is
+    kept when the environment variable FTLIB_MEASURE is set (`make measure`). Says which it was.
     """
     file = DATA / "measured" / f"{name.replace('.', '_').replace(' ', '_')}.json"
     fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    again = "FTLIB_MEASURE" in os.environ
-    if kept.get("inputs") == fingerprint and not again:
+    if kept.get("inputs") == fingerprint:
         print(f"{name}: kept result, measured with torch {kept['versions']['torch']} on {kept['device']}")
         return kept["result"]
     print(f"{name}: no kept result for these inputs, so it is measured now")
     result = json.loads(json.dumps(compute()))
-    if again:
+    if "FTLIB_MEASURE" in os.environ:
         record = {"inputs": fingerprint, "versions": versions(), "device": device(), "result": result}
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ VERDICTS = {
     "does not hold": "#D55E00",
     "not at this size": plot.GREY,
 }
-ROW = re.compile(r"\d-\d{3}|d\d{1,2}")
+ROW = re.compile(r"[45]-\d{3}|[0-36-9AR]-\d{2}|d\d{1,2}")
 
 
 def record(
@@ -29,7 +29,7 @@ def record(
     where: what the number stands for, such as "4.01, tiny tier, 5 seeds".
     """
     if not ROW.fullmatch(row_id):
-        raise WorkbookError(f"claim {row_id!r}: a row of the guide looks like 4-022, a correction like d17")
+        raise WorkbookError(f"claim {row_id!r}: a row looks like 4-022 or 1-64, a correction like d17")
     if verdict not in VERDICTS:
         raise WorkbookError(f"claim {row_id}: verdict {verdict!r} is none of {', '.join(VERDICTS)}")
     claim = {

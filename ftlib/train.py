@@ -283,13 +283,16 @@ class _Trainer:
 
     def run(self, checkpoint: Path | None, manifest: dict[str, Any]) -> Result:
         """Train, from `checkpoint` if there is one, and leave a plain model in evaluation mode."""
-        began = time.perf_counter()
+        forward, began = vars(self.model).get("forward"), time.perf_counter()
         try:
             self.train(resume_from_checkpoint=checkpoint and str(checkpoint))
         finally:
             self.seconds += time.perf_counter() - began
             self.bar.close()
-            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # autocast put it in place
+            for name in ("forward", "_original_forward"):  # accelerate put autocast in the place of forward
+                vars(self.model).pop(name, None)
+            if forward is not None:
+                self.model.forward = forward
             self.model.eval().zero_grad()
         logged = [entry for entry in self.state.log_history if "loss" in entry]
         names = ("step", "epoch", "tokens", "loss", "learning_rate", "held_out_loss")

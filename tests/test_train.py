@@ -8,6 +8,7 @@ import random
 import peft
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import get_cosine_schedule_with_warmup
@@ -459,15 +460,36 @@ def test_the_learning_rate_rises_over_three_per_cent_of_the_steps_and_then_falls
     assert rates[-1] < 1e-6
 
 
-def test_the_model_keeps_its_dtype_its_cache_setting_and_its_forward_method(tiny):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_model_keeps_its_dtype_and_its_cache_setting_and_holds_no_gradients(tiny, dtype):
     network, _ = tiny
-    cache, forward = network.config.use_cache, network.forward
-    network.to(torch.bfloat16)
+    cache = network.config.use_cache
+    network.to(dtype)
     run(tiny, epochs=1)
-    assert {weight.dtype for weight in network.parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in network.parameters()} == {dtype}
     assert network.config.use_cache == cache
-    assert network.forward == forward
     assert all(weight.grad is None for weight in network.parameters())
+
+
+def test_after_training_in_sixteen_bit_arithmetic_the_model_is_a_plain_one_again(tiny, monkeypatch):
+    """On a GPU the library puts a casting function in the place of model.forward; here on the CPU."""
+    network, _ = tiny
+    plain = transformers.TrainingArguments
+    monkeypatch.setattr(
+        transformers, "TrainingArguments", lambda **arguments: plain(**arguments | {"bf16": True})
+    )
+    exact = model.clone(network)
+    seen = []
+    run(
+        tiny,
+        checkpoints=1,
+        on_checkpoint=lambda _, current: seen.append(hasattr(current, "_original_forward")),
+    )
+    assert seen == [True]
+    assert {"forward", "_original_forward"}.isdisjoint(vars(network))
+    exact.load_state_dict(network.state_dict())
+    ids = torch.tensor([[1, 7, 9]])
+    assert torch.equal(network(ids).logits, exact(ids).logits)
 
 
 # Bad input

@@ -10,6 +10,7 @@ import argparse
 import json
 import re
 import shutil
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from string import Template
@@ -138,7 +139,7 @@ def main() -> None:
     manifest = {
         **recipe, "versions": artefact.versions(), "weights": artefact.digest(out / "model.safetensors"),
         "tokenizer": artefact.digest(out / "tokenizer.json"), "recipes": artefact.digest(HERE),
-        "metrics": {name: artefact.plain(value) for name, value in metrics.items()},
+        "metrics": {name: asdict(value) for name, value in metrics.items()},
     }  # fmt: skip
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     text = Template((HERE / "cards" / "base-model.md").read_text(encoding="utf-8")).substitute(
