@@ -72,7 +72,7 @@ def test_start_validates_seeds_and_shows_one_card(tiny_model_folder, capsys):
     assert chosen.model == str(tiny_model_folder) and chosen.device == settings.device()
     shown = capsys.readouterr().out
     assert shown.startswith("Chapter 4.01 on tier tiny\n") and len(shown.splitlines()) <= 8
-    assert "downloads   none" in shown and "about 50 s" in shown
+    assert "downloads   none" in shown and "time        about" in shown
 
 
 def test_seeding_covers_python_numpy_and_torch():
