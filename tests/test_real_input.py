@@ -5,31 +5,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "real"
-FILES = [path for path in [REAL / "alpaca_teaching" / "instruction-data.json"] if path.exists()]
+INSTRUCTIONS = REAL / "alpaca_teaching" / "instruction-data.json"
 
+if INSTRUCTIONS.exists():
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_chapter_trains_on_a_real_instruction_file(path, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "ftlib",
-        "run",
-        "4.01",
-        "--out",
-        str(tmp_path),
-        "-p",
-        "data_path",
-        str(path),
-    ]
-    command += ["-p", "seeds", "2", "-p", "examples", "100", "-p", "epochs", "2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    [manifest] = tmp_path.glob("4_01-*/manifest.json")
-    metrics = json.loads(manifest.read_text())["metrics"]
-    after, before = metrics["held-out loss"], metrics["held-out loss of the base model"]
-    assert after["high"] < before["low"]
+    def test_the_chapter_trains_on_a_real_instruction_file(tmp_path):
+        command = [sys.executable, "-m", "ftlib", "run", "4.01", "--out", str(tmp_path)]
+        command += ["-p", "data_path", str(INSTRUCTIONS)]
+        command += ["-p", "seeds", "2", "-p", "examples", "100", "-p", "epochs", "2"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        [manifest] = tmp_path.glob("4_01-*/manifest.json")
+        metrics = json.loads(manifest.read_text())["metrics"]
+        after, before = metrics["held-out loss"], metrics["held-out loss of the base model"]
+        assert after["high"] < before["low"]
