@@ -11,9 +11,10 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ftlib import plot
 
 if TYPE_CHECKING:
     import torch
@@ -157,30 +158,12 @@ class Settings:
         raise AttributeError(f"chapter {self.__dict__.get('chapter')} has no parameter {name!r}")
 
 
-@dataclass(frozen=True)
-class Card:
-    """A title and named lines, for a notebook (HTML) and for a terminal (text)."""
-
-    title: str
-    lines: dict[str, str]
-
-    def __repr__(self) -> str:
-        width = max(map(len, self.lines), default=0)
-        return "\n".join([self.title, *(f"  {name:<{width}}  {text}" for name, text in self.lines.items())])
-
-    def _repr_html_(self) -> str:
-        cells = (f"<td>{escape(name)}</td><td>{escape(text)}</td>" for name, text in self.lines.items())
-        return f"<strong>{escape(self.title)}</strong><table><tr>{'</tr><tr>'.join(cells)}</tr></table>"
-
-
 def start(chapter: str, **parameters: object) -> Settings:
     """Validates the parameters, checks that the run fits this machine, seeds, and shows one card.
 
     parameters: see PARAMETERS; tier is "tiny" and seed 0 unless given. When nothing must be downloaded, the
     process goes offline. Raises WorkbookError, with advice, before a run that cannot fit.
     """
-    from IPython.display import display
-
     values = {"tier": "tiny", "seed": 0} | validate(parameters)
     tier = str(values["tier"])
     model = str(values.get("model_id") or MODELS[tier])
@@ -192,7 +175,7 @@ def start(chapter: str, **parameters: object) -> Settings:
     if not downloads:
         offline()
     seed_everything(settings.seed)
-    display(card)
+    card.display()
     return settings
 
 
@@ -218,7 +201,7 @@ def _downloads(model: str, data_path: str) -> list[str]:
     return needed
 
 
-def _preflight(settings: Settings, downloads: list[str]) -> Card:
+def _preflight(settings: Settings, downloads: list[str]) -> plot.Shown:
     """The card of a run that fits; WorkbookError for one that does not: what it needs beside what is free."""
     costs = json.loads((PACKAGE / "costs.json").read_text(encoding="utf-8"))
     cost = costs.get(settings.chapter, {}).get(settings.tier, {})
@@ -235,10 +218,11 @@ def _preflight(settings: Settings, downloads: list[str]) -> Card:
             )
     model = "the workbook's own" if settings.model == MODELS["tiny"] else settings.model
     lines = {"device": name, "model": model}
-    lines |= {what: f"{free:.1f} GB free, {needed or '?'} GB needed" for what, (free, needed) in here.items()}
+    # No free amounts: they differ from run to run, and committed outputs would change with them.
+    lines |= {what: f"{needed} GB needed, more is free" for what, (_, needed) in here.items() if needed}
     lines |= {"downloads": ", ".join(downloads) or "none"}
     lines |= {"time": f"about {cost['seconds']} s" if cost else "not measured yet"}
-    return Card(f"Chapter {settings.chapter} on tier {settings.tier}", lines)
+    return plot.card(f"Chapter {settings.chapter} on tier {settings.tier}", lines)
 
 
 def _machine(device: str) -> tuple[str, float]:

@@ -99,12 +99,6 @@ def test_settings_are_frozen_and_survive_copying(tiny_model_folder):
         _ = chosen.epochs
 
 
-def test_the_card_is_html_in_a_notebook_and_escapes_what_it_shows():
-    card = settings.Card("Chapter <1>", {"model": "a<b>&c"})
-    assert repr(card) == "Chapter <1>\n  model  a<b>&c"
-    assert "a&lt;b&gt;&amp;c" in card._repr_html_() and "Chapter &lt;1&gt;" in card._repr_html_()
-
-
 @pytest.mark.parametrize(
     "parameters, what",
     [
