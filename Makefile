@@ -49,6 +49,7 @@ data: setup
 
 base-model: setup
 	$(PYTHON) -m data.recipes.pretrain
+	$(PYTHON) -m data.recipes.card
 
 benchmarks: setup
 	$(PYTHON) benchmarks/train_overhead.py

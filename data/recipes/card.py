@@ -89,6 +89,18 @@ def figure(points: list[dict], folder: Path) -> None:
     drawn.savefig(folder / "curve.png", metadata={"Software": None})
 
 
+def by_genre(network, tokenizer, rows: list[dict]) -> list[dict]:
+    """Held-out loss of each genre of text, the lowest first."""
+    texts: dict[str, list[str]] = {}
+    for row in rows:
+        texts.setdefault(row["genre"], []).append(row["text"])
+    found = {
+        genre: evaluate.loss(network, tokenizer, documents).nats_per_token for genre, documents in texts.items() if len(documents) > 1
+    }
+    ordered = sorted(found, key=lambda genre: found[genre].mean)
+    return [{"genre": genre, "documents": len(texts[genre]), "loss": found[genre]} for genre in ordered]
+
+
 def table(rows: list[dict]) -> str:
     """A Markdown table of rows with the same keys."""
     head = list(rows[0])
@@ -122,7 +134,8 @@ def main() -> None:
     points = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
     figure(points, out)
     facts = data.facts()
-    held_out = evaluate.loss(network, tokenizer, [row["text"] for row in data.corpus("held_out")][:400])
+    unseen = data.corpus("held_out")[:400]
+    held_out = evaluate.loss(network, tokenizer, [row["text"] for row in unseen])
     cloze = {
         known: evaluate.bootstrap_interval(evaluate.cloze(network, tokenizer, [fact for fact in facts if fact["known"] is known]))
         for known in (True, False)
@@ -146,6 +159,7 @@ def main() -> None:
         parameters=f"{model.parameters(network)['total']:,}", tokens=f"{recipe['tokens']:,}", minutes=round(recipe["seconds"] / 60),
         measures=table([{"measure": name, "value": value} for name, value in metrics.items()]),
         pairs=table([{"pairs": name, "right": value} for name, value in pairs_right.items() if name != "all"]),
+        genres=table(by_genre(network, tokenizer, unseen)),
         tasks=", ".join(PATTERN_TASKS), chance=f"{chance:.2f}", new_share=f"{100 * new_share:.0f}", sentences=sentences,
         samples="\n\n".join(f"> **{opening}**{said}".replace("\n", "  \n> ") for opening, said in zip(OPENINGS, samples, strict=False)),
         calibration=calibration_table(out), layers=recipe["layers"], hidden=recipe["hidden_size"], device=recipe["device"],

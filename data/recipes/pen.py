@@ -14,7 +14,6 @@ T = TypeVar("T")
 
 # Between the beginning and the ending of a visitor's surname: names are put together so that they must be copied, not
 # remembered.
-_MIDDLES = ("", "", "a", "e", "i", "o", "an", "en", "er", "in", "or", "al", "is", "ow")
 _OFFSETS = {"test": 3, "validation": 6}
 
 
@@ -71,8 +70,8 @@ class Pen:
     def visitor(self) -> Person:
         """Somebody passing through: a made-up surname, seldom met twice; no facts beyond name and gender."""
         gender = self.pick(("she", "he"))
-        surname = self.pick(lexicon("visitor_start")) + self.pick(_MIDDLES) + self.pick(_endings(self.split))
-        return Person(self.pick(_first_names(self.town, gender)), surname, gender, self.number(18, 80))
+        surname = self.pick(lexicon("visitor_start")) + self.pick(_endings(self.split))
+        return Person(self.pick(_first_names(gender)), surname, gender, self.number(18, 80))
 
     def code(self) -> str:
         """A booking code such as `K7-204`."""
@@ -83,8 +82,9 @@ class Pen:
 
 
 @cache
-def _first_names(town: Town, gender: str) -> tuple[str, ...]:
-    return tuple(person.first for person in town.people if person.gender == gender)
+def _first_names(gender: str) -> tuple[str, ...]:
+    """First names of the whole world: a name met before makes nobody known, and one never met could not be copied."""
+    return tuple(person.first for town in (world().known, world().newcomers) for person in town.people if person.gender == gender)
 
 
 @cache

@@ -11,7 +11,7 @@ from ..grammar import expand, groups, lexicon, parse, patterns, tidy
 from ..pen import Pen
 from ..world import Person, Product, clock, world
 
-LARGEST = 100        # most results stay below it
+LARGEST = 60        # most results stay below it
 SOME_LARGER = 0.06   # the share of sums that may go up to 200
 
 
@@ -224,7 +224,7 @@ def problem(pen: Pen, kind: str = "", most: int = LARGEST, slots: dict | None = 
 def _most(pen: Pen) -> int:
     if pen.chance(SOME_LARGER):
         return 200
-    return pen.pick((20, 40, 60, 80, LARGEST, LARGEST))
+    return pen.pick((20, 30, 40, 50, LARGEST, LARGEST))
 
 
 def explained(pen: Pen, step: Step) -> str:
@@ -384,7 +384,7 @@ def _drill_slots(pen: Pen, kind: str) -> dict:
         row = [start + step * index for index in range(count)]
         shown = row if kind == "line" else row[::-1]
         return {"start": start, "step": step, "last": row[-1], "row": ", ".join(map(str, shown))}
-    n = pen.number(8, 200 if pen.chance(SOME_LARGER) else pen.pick((20, 50, LARGEST)))
+    n = pen.number(8, 200 if pen.chance(SOME_LARGER) else pen.pick((20, 40, LARGEST)))
     a = pen.number(2, n - 2)
     return {"a": a, "b": n - a, "n": n}
 
@@ -504,11 +504,11 @@ def running_count(pen: Pen) -> str:
 # what the set asks: shares and kinds
 _SET_MIX = (
     (0.40, ("gain", "together", "loss", "compare", "missing", "price", "change"), 60),
-    (0.65, ("groups", "cost_each", "share", "double", "half"), 100),
+    (0.65, ("groups", "cost_each", "share", "double", "half"), 60),
     (
         1.00,
         ("gain_loss", "loss_gain", "loss_loss", "groups_plus", "groups_minus", "times_change", "more_total", "three", "double_total"),
-        80,
+        60,
     ),
 )
 

@@ -15,8 +15,8 @@ def entry(pen: Pen) -> str:
     lines = [_opening(pen, entity)]
     chosen = list(facts_of(entity))
     pen.rng.shuffle(chosen)
-    for position, fact in enumerate(chosen[: pen.number(3, 10)]):
-        lines.append(tell(pen, fact, again=position > 0 or pen.chance(0.5)))
+    for fact in chosen[: pen.number(3, 10)]:
+        lines.append(tell(pen, fact, again=pen.chance(0.5)))
     lines += _extras(pen, entity)
     text = " ".join(lines)
     if pen.chance(0.5):

@@ -109,12 +109,14 @@ def labels(pen: Pen) -> str:
 
 
 def table(pen: Pen) -> str:
-    """Names beside codes, then questions both ways."""
+    """Names beside codes, then questions both ways, or lines of the table called again in another order."""
     rows = {str(pen.visitor()): _value(pen) for _ in range(pen.number(3, 9))}
     arrow = pen.pick((": ", " | ", ", ", " = ", " -> ", " has "))
     lines = [f"{key}{arrow}{value}" for key, value in rows.items()]
     out = [_title(pen)] if pen.chance(0.5) else []
     out += lines
+    if pen.chance(0.4):
+        return "\n".join([*out, *(pen.pick(lines) for _ in range(pen.number(4, 10)))])
     for _ in range(pen.number(2, 7)):
         key, value = pen.pick(list(rows.items()))
         kind = "code" if pen.chance(0.6) else "who"
