@@ -12,8 +12,6 @@ from .world import Person, Place, Product, Shop, Town, world
 
 T = TypeVar("T")
 
-# Between the beginning and the ending of a visitor's surname: names are put together so that they must be copied, not
-# remembered.
 _OFFSETS = {"test": 3, "validation": 6}
 
 
@@ -68,7 +66,7 @@ class Pen:
         return self.pick(self.town.products)
 
     def visitor(self) -> Person:
-        """Somebody passing through: a made-up surname, seldom met twice; no facts beyond name and gender."""
+        """Somebody passing through: a made-up surname, to be copied and not remembered; no facts beyond name and gender."""
         gender = self.pick(("she", "he"))
         surname = self.pick(lexicon("visitor_start")) + self.pick(_endings(self.split))
         return Person(self.pick(_first_names(gender)), surname, gender, self.number(18, 80))

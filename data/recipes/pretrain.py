@@ -8,8 +8,8 @@ of 512, because short rows cost less. State is saved every few minutes; the same
 Copying from the context needs heads that look back and a later head that uses them (Olsson et al., 2022). In a model
 this small on a corpus this small the pair was not found in 13 million tokens, so it is helped three times. Three heads
 of the first block start out looking one, two and three tokens back. The first 1.8 million tokens are random stretches
-said again and again, which nothing but copying can predict; some such rows stay to the end. And embeddings start three
-times as large as usual and move slowly: otherwise tokens of like use, such as pieces of names, soon look alike, and what
+and tables said again and again, which nothing but copying can predict; some such rows stay to the end. And embeddings
+start three times as large as usual: otherwise tokens of like use, such as pieces of names, soon look alike, and what
 looks alike cannot be found again.
 """
 
@@ -130,7 +130,7 @@ def copying_row(rng: Random, length: int, vocabulary: int, easy: bool) -> list[i
 
 
 def put_copying(batch: torch.Tensor, recipe: Recipe, tokens: int, vocabulary: int) -> torch.Tensor:
-    """The batch with `copying_share` of its rows replaced by copying rows, the easy ones in the first 1.4 million tokens."""
+    """The batch with `copying_share` of its rows replaced by copying rows, easy ones in the first 80 % of the copying stage."""
     rng, share = Random(f"copying-{recipe.seed}-{tokens}"), copying_share(recipe, tokens)
     for index in range(len(batch)):
         if rng.random() < share:
