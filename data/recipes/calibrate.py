@@ -1,9 +1,10 @@
 """How much room the base model leaves for experiments: `python -m data.recipes.calibrate` writes data/base-model/calibration.json.
 
 Each instruction set, five seeds, 95 % intervals: the base model as it is, full fine-tuning and LoRA on 800 examples, full
-fine-tuning on 50 and on 500, and what full and LoRA leave of the known facts and of the held-out loss. Each trained model's result is
-kept as one line of build/calibration.jsonl, so an interrupted run goes on where it stopped. Learning rates and epochs were
-chosen on the validation split (`--sweep`), never on test.
+fine-tuning on 50 and on 500, and what full and LoRA leave of the known facts and of the held-out loss. Each trained model's
+result is one line of a record, so an interrupted run goes on where it stopped.
+
+Learning rates and epochs were chosen on the validation split, never on test: `--sweep` writes data/base-model/sweep.jsonl.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ class Recipe:
 
 FULL = {name: Recipe(5, 2e-3) for name in SETS}
 LORA = {name: Recipe(5, 5e-3) for name in SETS}
-SWEEP = {"full": (5e-4, 1e-3, 2e-3, 4e-3), "lora": (2e-3, 5e-3, 1e-2, 2e-2)}
 
 
 def adapter():
@@ -49,6 +49,7 @@ class Bench:
 
     def __init__(self):
         self.base, self.tokenizer = model.load(settings.MODELS["tiny"], "cpu")
+        self.weights = artefact.digest(Path(settings.MODELS["tiny"]) / "model.safetensors")
         known = [fact for fact in data.facts() if fact["known"]][:FACTS]
         self.known, self.held_out = known, [row["text"] for row in data.corpus("held_out")][:HELD_OUT]
 
@@ -76,39 +77,47 @@ class Bench:
         return {**self.measure(result.model, name, split, memory), "seconds": result.seconds, "epochs": epochs}
 
 
-def sweep(bench: Bench, names: list[str], methods: list[str], epochs: list[int]) -> None:
-    """One seed on the validation split: prints score and seconds for each learning rate and number of epochs."""
-    for name, method in itertools.product(names, methods):
-        for rate, passes in itertools.product(SWEEP[method], epochs):
-            found = bench.run(name, method, Recipe(passes, rate), 800, 0, "validation")
-            print(f"{name:11} {method:5} {rate:7.0e} {passes:3} epochs  {found['score']:.2f}  {found['seconds']:.0f} s", flush=True)
+def sweep(bench: Bench, names: list[str], methods: list[str], rates: list[float], epochs: list[int], record: Path) -> None:
+    """One seed on the validation split: score and seconds for each learning rate and number of epochs."""
+    for rate, passes, method, name in itertools.product(rates, epochs, methods, names):
+        found = bench.run(name, method, Recipe(passes, rate), 800, 0, "validation")
+        write(record, {"set": name, "method": method, "learning_rate": rate, "weights": bench.weights, **found})
 
 
 def calibrate(bench: Bench, names: list[str], record: Path) -> None:
-    """Run what the record does not hold yet, one line a run."""
-    record.parent.mkdir(parents=True, exist_ok=True)
-    weights = artefact.digest(Path(settings.MODELS["tiny"]) / "model.safetensors")
-    lines = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    done = {(line["set"], line["what"], line["seed"]) for line in lines if line["weights"] == weights}
+    """Run what the record does not hold yet, seed by seed, so that a part of it is a table with fewer seeds."""
+    done = {(line["set"], line["what"], line["seed"]) for line in read(record, bench.weights)}
     plan = [("base", "base", None, 0)] + [
         (what, what.partition("_")[0], recipes, examples)
         for what, recipes, examples in (("full", FULL, 800), ("lora", LORA, 800), ("full_50", FULL, 50), ("full_500", FULL, 500))
     ]
-    for name, seed, (what, method, recipes, examples) in itertools.product(names, range(SEEDS), plan):
+    for seed, name, (what, method, recipes, examples) in itertools.product(range(SEEDS), names, plan):
         if (name, what, seed) in done or (what == "base" and seed > 0):
             continue
         if what == "base":
             found = {**bench.measure(bench.base, name), "seconds": 0.0}
         else:
             found = bench.run(name, method, recipes[name], examples, seed)
-        with record.open("a") as file:
-            file.write(json.dumps({"set": name, "what": what, "seed": seed, "weights": weights, **found}) + "\n")
-        print(name, what, seed, found, flush=True)
+        write(record, {"set": name, "what": what, "seed": seed, "weights": bench.weights, **found})
+
+
+def write(record: Path, line: dict) -> None:
+    """Add a line to a record of runs, and show it."""
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with record.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    print(line | {"weights": line["weights"][:8]}, flush=True)
+
+
+def read(record: Path, weights: str) -> list[dict]:
+    """The lines of a record that are about these weights."""
+    lines = map(json.loads, record.read_text(encoding="utf-8").splitlines()) if record.exists() else ()
+    return [line for line in lines if line["weights"] == weights]
 
 
 def summary(record: Path, weights: str) -> dict:
     """The calibration table from the record of one base model."""
-    lines = [line for line in map(json.loads, record.read_text().splitlines()) if line["weights"] == weights]
+    lines = read(record, weights)
     sets: dict[str, dict] = {}
     forgetting: dict[str, dict] = {}
     for name in SETS:
@@ -130,7 +139,7 @@ def summary(record: Path, weights: str) -> dict:
             for quantity in ("known_facts", "held_out_loss")
             for label, what in (("before", "base"), ("full", "full"), ("lora", "lora"))
         })  # fmt: skip
-    return {"sets": sets, "forgetting": forgetting}
+    return {"weights": weights, "sets": sets, "forgetting": forgetting}
 
 
 def _rounded(numbers: dict[str, float]) -> dict[str, float]:
@@ -140,18 +149,18 @@ def _rounded(numbers: dict[str, float]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--sweep", action="store_true", help="print validation scores over learning rates instead")
-    parser.add_argument("--methods", nargs="+", choices=("full", "lora"), default=["full", "lora"])
-    parser.add_argument("--epochs", nargs="+", type=int, default=[5])
     parser.add_argument("--record", type=Path, default=Path("build/calibration.jsonl"))
+    parser.add_argument("--sweep", action="store_true", help="try learning rates and epochs on the validation split instead")
+    parser.add_argument("--methods", nargs="+", choices=("full", "lora"), default=["full", "lora"])
+    parser.add_argument("--rates", nargs="+", type=float, default=[1e-3, 2e-3, 4e-3])
+    parser.add_argument("--epochs", nargs="+", type=int, default=[5])
     arguments = parser.parse_args()
     settings.offline()
-    bench = Bench()
+    bench, folder = Bench(), Path(settings.MODELS["tiny"])
     if arguments.sweep:
-        return sweep(bench, arguments.sets, arguments.methods, arguments.epochs)
+        return sweep(bench, arguments.sets, arguments.methods, arguments.rates, arguments.epochs, folder / "sweep.jsonl")
     calibrate(bench, arguments.sets, arguments.record)
-    folder = Path(settings.MODELS["tiny"])
-    table = summary(arguments.record, artefact.digest(folder / "model.safetensors"))
+    table = summary(arguments.record, bench.weights)
     (folder / "calibration.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
