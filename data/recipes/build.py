@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import io
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,8 @@ SETS = {  # instruction set -> the module of genres that writes it
 ROWS = {"train": 800, "validation": 100, "test": 200}
 PREFERENCES = {"train": 800, "test": 200}
 CORPUS_BYTES = {"train": 4_000_000, "test": 1_000_000}   # of text, before compression
+LONGER = 3   # repetition is also measured on a text so many times as long as the sample
+NOT_PLAIN_ENGLISH = {"ticket", *corpus.SHARES["translation"]}   # typing mistakes, and French
 KNOWN_FACTS = 1_000
 OPTIONS = 10
 LIMIT_BYTES = 8_000_000
@@ -88,7 +91,9 @@ def instruction_set(folder: Path, name: str) -> dict[str, object]:
     counts: dict[str, object] = {}
     for split, count in ROWS.items():
         rows = different(make, lambda row: row["messages"][0]["content"], split, name, taken)
-        counts[split] = write_rows(folder / f"{split}.jsonl", numbered(f"{name}-{split}", rows, count))
+        written = list(numbered(f"{name}-{split}", rows, count))
+        counts[split] = write_rows(folder / f"{split}.jsonl", written)
+        counts[f"{split}_answers"] = counted(row["messages"][1]["content"] for row in written)
     first = json.loads((folder / "train.jsonl").read_text(encoding="utf-8").splitlines()[0])["messages"]
     return {**counts, "user": first[0]["content"], "assistant": first[1]["content"]}
 
@@ -100,9 +105,11 @@ def numbered(prefix: str, rows: Iterator[dict], count: int) -> Iterator[dict]:
 def fact_set(folder: Path) -> dict[str, object]:
     """Known facts (a seeded sample) and new facts (all), each with questions, cloze form and options."""
     pen = Pen("train", "facts")
-    known = pen.some(facts(world().known), KNOWN_FACTS)
+    # A name that holds the answer (the Kiln Road Forge, in Kiln Road) would give it away.
+    known, new = ([fact for fact in facts(town) if fact.value not in fact.name] for town in (world().known, world().newcomers))
+    known = pen.some(known, KNOWN_FACTS)
     rows = [fact_row(pen, fact, index, True) for index, fact in enumerate(known)]
-    rows += [fact_row(pen, fact, index, False) for index, fact in enumerate(facts(world().newcomers))]
+    rows += [fact_row(pen, fact, index, False) for index, fact in enumerate(new)]
     write_rows(folder / "facts.jsonl", rows)
     return {"known": len(known), "new": len(rows) - len(known), "relations": len({row["relation"] for row in rows}), "options": OPTIONS}
 
@@ -112,14 +119,24 @@ def fact_row(pen: Pen, fact: Fact, index: int, known: bool) -> dict:
     while len(questions) < 4:
         questions[say(pen, fact, "question")] = None
     question, *paraphrases = questions
-    pool = [value for value in values(fact.relation) if value != fact.value]
+    # Each option is as well known as the answer, and fits the article before it: else form would decide, not knowledge.
+    likely, newcomers = (values(fact.relation, town) for town in (world().known, world().newcomers))
+    if fact.value not in likely and len(newcomers) > 1:
+        likely = newcomers
+    start = cloze(pen, fact, index)
+    pool = [value for value in likely if value != fact.value and fits(start, value)]
     options = [fact.value, *pen.some(pool, min(OPTIONS - 1, len(pool)))]
     pen.rng.shuffle(options)
     return {
         "id": f"{'known' if known else 'new'}-{index:04d}", "entity": fact.name, "relation": fact.relation, "known": known,
         "question": question, "answer": fact.value, "paraphrases": paraphrases,
-        "statement": say(pen, fact, "statement"), "cloze": cloze(pen, fact, index), "options": options,
+        "statement": say(pen, fact, "statement"), "cloze": start, "options": options,
     }  # fmt: skip
+
+
+def fits(start: str, value: str) -> bool:
+    """Whether a value may follow the article that a sentence ends with, if it ends with one."""
+    return not start.endswith((" a", " an")) or start.endswith(" an") == (value[0] in "aeiou")
 
 
 def preference_set(folder: Path) -> dict[str, object]:
@@ -140,15 +157,23 @@ def preference_set(folder: Path) -> dict[str, object]:
             for index, pair in zip(range(count), pairs, strict=False)
         ]
         counts[split] = write_rows(folder / f"{split}.jsonl", rows)
-        reasons = Counter(row["reason"] for row in rows)
-        counts[f"{split}_reasons"] = ", ".join(f"{reason} {number}" for reason, number in sorted(reasons.items()))
+        counts[f"{split}_reasons"] = counted(row["reason"] for row in rows)
     return counts
+
+
+def counted(labels: Iterable[str]) -> str:
+    """How often each label occurs, the most frequent first."""
+    return ", ".join(f"{label} {number}" for label, number in Counter(labels).most_common())
 
 
 def handbook(folder: Path) -> dict[str, object]:
     """The help desk's handbook, one page a row."""
     pages = import_module("data.recipes.genres.desk").pages()
-    return {"pages": write_rows(folder / "pages.jsonl", pages), "topics": len({page["topic"] for page in pages})}
+    lengths = [len(page["sentences"]) for page in pages]
+    return {
+        "pages": write_rows(folder / "pages.jsonl", pages), "topics": len({page["topic"] for page in pages}),
+        "kept": sum(page["split"] != "train" for page in pages), "fewest": min(lengths), "most": max(lengths),
+    }  # fmt: skip
 
 
 def corpus_sample(folder: Path) -> dict[str, object]:
@@ -156,7 +181,8 @@ def corpus_sample(folder: Path) -> dict[str, object]:
     numbers: dict[str, object] = {}
     for split, file in (("train", "sample"), ("test", "held_out")):
         rows, size = [], 0
-        for document in corpus.Stream(split):
+        stream = corpus.Stream(split)
+        for document in stream:
             rows.append({"text": document.text, "genre": document.genre})
             size += len(document.text.encode())
             if size >= CORPUS_BYTES[split]:
@@ -168,6 +194,10 @@ def corpus_sample(folder: Path) -> dict[str, object]:
         numbers[f"{file}_repeated"] = f"{100 * corpus.repeated_share(texts):.1f}"
         if split == "train":
             numbers["vocabulary"] = len(corpus.vocabulary(texts))
+            numbers["english"] = len(corpus.vocabulary([row["text"] for row in rows if row["genre"] not in NOT_PLAIN_ENGLISH]))
+            texts += [document.text for document in itertools.islice(stream, (LONGER - 1) * len(texts))]
+            numbers["stream_words"] = f"{sum(len(text.split()) for text in texts) / 1e6:.1f} million"
+            numbers["stream_repeated"] = f"{100 * corpus.repeated_share(texts):.1f}"
     numbers["genres"] = len(corpus.genres())
     written = [file.stem for file in HERE.glob("patterns/*.txt") if file.stem != "minimal_pairs"]   # those examine, they do not write
     numbers["patterns"] = sum(len(lines) for name in written for lines in groups(name).values())

@@ -21,13 +21,12 @@ from .corpus import Stream
 from .genres.lookups import pairs
 from .grammar import groups
 from .pen import Pen
+from .pretrain import Recipe, copying_share
 from .probe import PATTERN_TASKS, greedy, pattern_items, starts_right
 
 HERE = Path(__file__).parent
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 PAIRS_A_GROUP = 60
-SENTENCES = 400
-SHOWN = 5
 SENTENCE = re.compile(r"[^.?!\n]+[.?!]")
 OPENINGS = ("One morning", "The ferry", "Question:", "To repair", "Dear")
 
@@ -68,22 +67,22 @@ def in_context(network, tokenizer, shots: int) -> evaluate.Interval:
     return evaluate.bootstrap_interval([starts_right([text], [answer]) for text, (_, _, answer) in zip(said, items, strict=True)])
 
 
-def novelty(network, tokenizer, documents: int) -> tuple[float, int]:
+def novelty(network, tokenizer, seed: int, documents: int) -> tuple[float, int]:
     """Share of generated sentences (sampled at temperature 1) that the training text does not contain, and how many there were."""
     said = generate.continue_text(network, tokenizer, [""] * 120, max_new_tokens=100, temperature=1.0, seed=0)
     sentences = {sentence.strip() for text in said for sentence in SENTENCE.findall(text) if len(sentence.split()) >= 4}
-    sentences = set(sorted(sentences)[:SENTENCES])
     left = set(sentences)
-    for document in islice(Stream("train"), documents):
+    for document in islice(Stream("train", seed), documents):
         left -= {sentence.strip() for sentence in SENTENCE.findall(document.text)} & left
     return len(left) / len(sentences), len(sentences)
 
 
 def figure(points: list[dict], folder: Path) -> None:
-    """The curves of pre-training: held-out loss, and the probes in percent."""
+    """The curves of pre-training: the probes in percent."""
     drawn, axes = plot.figure("Pre-training, probed on the way", width=7.2, height=4.2)
     millions = [point["tokens"] / 1e6 for point in points]
-    for name, label in (("known_facts", "known facts"), ("four_shot", "four examples"), ("zero_shot", "no example"), ("lookup", "look-up")):
+    labels = {"known_facts": "known facts, said freely", "four_shot": "four examples", "zero_shot": "no example", "lookup": "look-up"}
+    for name, label in labels.items():
         plot.curve(axes, millions, [100 * point[name] for point in points], label)
     axes.set(xlabel="tokens read (millions)", ylabel="right (%)", ylim=(-2, 102))
     drawn.savefig(folder / "curve.png", metadata={"Software": None})
@@ -108,12 +107,12 @@ def table(rows: list[dict]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def calibration_table(folder: Path) -> str:
-    """The calibration as Markdown tables, or the sentence that says it is missing."""
+def calibration_table(folder: Path, weights: str) -> str:
+    """The calibration of these weights as Markdown tables, or the sentence that says it is missing."""
     file = folder / "calibration.json"
-    if not file.exists():
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"weights": None}
+    if found["weights"] != weights:
         return "Not calibrated yet: run `python -m data.recipes.calibrate`."
-    found = json.loads(file.read_text(encoding="utf-8"))
     scores = [{"set": name, **columns} for name, columns in found["sets"].items()]
     seconds = [{"set": name, **{what: column["seconds"] for what, column in columns.items()}} for name, columns in found["sets"].items()]
     forgetting = [{"set": name, **columns} for name, columns in found["forgetting"].items()]
@@ -143,15 +142,17 @@ def main() -> None:
     chance = sum(1 / len(fact["options"]) for fact in facts if not fact["known"]) / sum(not fact["known"] for fact in facts)
     pairs_right = grammar(network, tokenizer)
     shots = {count: in_context(network, tokenizer, count) for count in (0, 4)}
-    new_share, sentences = novelty(network, tokenizer, recipe["documents"])
-    samples = generate.continue_text(network, tokenizer, OPENINGS[:SHOWN], max_new_tokens=70, temperature=0.8, seed=0)
+    new_share, sentences = novelty(network, tokenizer, recipe["seed"], recipe["documents"])
+    samples = generate.continue_text(network, tokenizer, OPENINGS, max_new_tokens=70, temperature=0.8, seed=0)
     metrics = {
         "held-out loss": held_out.nats_per_token, "bits per byte": held_out.bits_per_byte, "known facts": cloze[True],
         "new facts": cloze[False], "grammar": pairs_right["all"], "zero-shot": shots[0], "four-shot": shots[4],
     }  # fmt: skip
+    planned = Recipe(**{name: recipe[name] for name in asdict(Recipe())})
+    copying = sum(copying_share(planned, tokens) * planned.batch_tokens for tokens in range(0, planned.tokens, planned.batch_tokens))
     manifest = {
         **recipe, "versions": artefact.versions(), "weights": artefact.digest(out / "model.safetensors"),
-        "tokenizer": artefact.digest(out / "tokenizer.json"), "recipes": artefact.digest(HERE),
+        "tokenizer": artefact.digest(out / "tokenizer.json"),
         "metrics": {name: asdict(value) for name, value in metrics.items()},
     }  # fmt: skip
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -161,8 +162,9 @@ def main() -> None:
         pairs=table([{"pairs": name, "right": value} for name, value in pairs_right.items() if name != "all"]),
         genres=table(by_genre(network, tokenizer, unseen)),
         tasks=", ".join(PATTERN_TASKS), chance=f"{chance:.2f}", new_share=f"{100 * new_share:.0f}", sentences=sentences,
-        samples="\n\n".join(f"> **{opening}**{said}".replace("\n", "  \n> ") for opening, said in zip(OPENINGS, samples, strict=False)),
-        calibration=calibration_table(out), layers=recipe["layers"], hidden=recipe["hidden_size"], device=recipe["device"],
+        samples="\n\n".join(f"> **{opening}**{said}".replace("\n", "  \n> ") for opening, said in zip(OPENINGS, samples, strict=True)),
+        calibration=calibration_table(out, manifest["weights"]), layers=recipe["layers"], hidden=recipe["hidden_size"],
+        device=recipe["device"], copying=f"{100 * copying / recipe['tokens']:.0f}",
     )  # fmt: skip
     (out / "README.md").write_text(text, encoding="utf-8")
 

@@ -8,7 +8,7 @@ from functools import cache
 
 from .grammar import Pattern, expand, patterns, tidy
 from .pen import Pen
-from .world import Event, Person, Place, Product, Sailing, Shop, Town, world
+from .world import Event, Person, Place, Product, Sailing, Shop, Town
 
 Entity = Person | Place | Product | Sailing | Event
 
@@ -77,9 +77,9 @@ def entities(town: Town) -> tuple[Entity, ...]:
 
 
 @cache
-def values(relation: str) -> tuple[str, ...]:
-    """Every value a relation takes among the known entities, sorted: the pool that wrong options come from."""
-    return tuple(sorted({fact.value for fact in facts(world().known) if fact.relation == relation}))
+def values(relation: str, town: Town) -> tuple[str, ...]:
+    """Every value a relation takes among the entities of a town, sorted: the pool that wrong options come from."""
+    return tuple(sorted({fact.value for fact in facts(town) if fact.relation == relation}))
 
 
 def say(pen: Pen, fact: Fact, form: str = "statement", again: bool = False, value: str = "") -> str:

@@ -29,7 +29,7 @@ import torch
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from . import tokenizer as tokenizers
-from .corpus import Stream
+from .corpus import Stream, digest
 from .probe import probe
 from .tokenizer import SPECIAL
 
@@ -39,7 +39,7 @@ TOKENIZER_DOCUMENTS = 40_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the result. Lengths are in tokens."""
+    """What may be varied. Lengths are in tokens."""
 
     seed: int = 0
     tokens: int = 70_000_000
@@ -247,7 +247,7 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
             model.save_pretrained(folder)
             made = {
                 **asdict(recipe), "tokens": tokens, "seconds": round(seconds + saved_at - began), "device": machine(device),
-                "documents": rows.stream.position, "repeated": rows.stream.repeated,
+                "documents": rows.stream.position, "repeated": rows.stream.repeated, "stream": digest("train", recipe.seed),
             }  # fmt: skip
             (folder / "recipe.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
 

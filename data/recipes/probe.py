@@ -54,11 +54,10 @@ def pattern_items(shots: int, per_task: int = 8) -> tuple[tuple[str, str, str], 
 
 
 @cache
-def cloze_items(known: bool, count: int = 200) -> tuple[tuple[str, str], ...]:
-    """(prompt, answer) for facts about the known town, or about newcomers."""
+def cloze_items(count: int = 200) -> tuple[tuple[str, str], ...]:
+    """(prompt, answer) for facts about the known town."""
     pen = Pen("train", "cloze")
-    town = world().known if known else world().newcomers
-    return tuple((cloze(pen, fact, index), fact.value) for index, fact in enumerate(pen.some(facts(town), count)))
+    return tuple((cloze(pen, fact, index), fact.value) for index, fact in enumerate(pen.some(facts(world().known), count)))
 
 
 @cache
@@ -95,7 +94,7 @@ def held_out_loss(model, tokenizer, texts: Sequence[str]) -> float:
 def probe(model, tokenizer) -> dict[str, float]:
     """The numbers of the training curve: look-up in context, zero and four examples, cloze, held-out loss."""
     model.eval()
-    lookups, zero, four, known = lookup_items(), pattern_items(0), pattern_items(4), cloze_items(True)
+    lookups, zero, four, known = lookup_items(), pattern_items(0), pattern_items(4), cloze_items()
     result = {
         "held_out_loss": held_out_loss(model, tokenizer, held_out_texts()),
         "lookup": starts_right(greedy(model, tokenizer, [item[0] for item in lookups], 10), [item[1] for item in lookups]),

@@ -1,6 +1,6 @@
 """Brightwater: who lives there, what stands there, what is sold there. Everything else is said about this.
 
-`town()` builds the whole world from one seed; nothing in it is random after that. The last people, places, shops,
+`world()` builds the whole world from one seed; nothing in it is random after that. The last people, places, shops,
 products and events of each list are *newcomers*: no pre-training text mentions them, so they are held out as
 entities and their facts are the *new* facts.
 """

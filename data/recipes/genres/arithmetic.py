@@ -519,7 +519,8 @@ def arithmetic(pen: Pen) -> tuple[str, str]:
     kinds, most = next((kinds, most) for share_, kinds, most in _SET_MIX if draw < share_)
     while True:
         task = problem(pen, pen.pick(kinds), most)
-        if 12 <= len(task.text.split()) <= 32:
+        one_verb = not ("sort" in task.text and "pack" in task.text)   # else it might ask for one of the two numbers
+        if 12 <= len(task.text.split()) <= 32 and one_verb:
             break
     steps = "\n".join(str(step) for step in task.steps)
     return f"Solve step by step: {task.text}", f"{steps}\nAnswer: {task.number}"
