@@ -132,46 +132,55 @@ class Manifest:
 def run_folder(chapter: str) -> Path:
     """Where a run writes: the folder that the runner prepared ($FTLIB_RUN_FOLDER), else runs/CHAPTER."""
     folder = Path(os.environ.get("FTLIB_RUN_FOLDER") or Path("runs", chapter.replace(".", "_"))).absolute()
-    with _clear_errors(folder):
+    with clear_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Holds the right to write the folder `path`; WorkbookError where another run has it or the disk is full.
+
+    The lock belongs to the process: a killed run leaves none behind.
+    """
+    from filelock import FileLock, Timeout
+
+    with clear_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held = FileLock(path.with_name(f".{path.name}.lock"), timeout=0).acquire()
+        except Timeout:
+            raise WorkbookError(f"another run is writing {path}: wait for it, or write elsewhere") from None
+        with held:
+            yield
 
 
 @contextmanager
 def write_folder(path: str | Path) -> Iterator[Path]:
     """Yields an empty folder to fill, which takes the place of `path` when the block ends without an error.
 
-    Until then, and after an error, what stood at `path` stays as it was. WorkbookError when another run is
-    writing it, or the disk is full. The lock belongs to the process: a killed run leaves none behind.
+    Until then, and after an error, what stood at `path` stays as it was. Errors as of `claimed`.
     """
-    from filelock import FileLock, Timeout
-
     path = Path(path).absolute()
-    fresh, old, lock = (path.with_name(f".{path.name}.{end}") for end in ("partial", "old", "lock"))
-    with _clear_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    fresh, old = (path.with_name(f".{path.name}.{end}") for end in ("partial", "old"))
+    with claimed(path):
+        if old.exists() and not path.exists():  # a run was killed between the two renames below
+            old.rename(path)
+        for left in (old, fresh):
+            shutil.rmtree(left, ignore_errors=True)
+        fresh.mkdir()
         try:
-            held = FileLock(lock, timeout=0).acquire()
-        except Timeout:
-            raise WorkbookError(f"another run is writing {path}: wait for it, or write elsewhere") from None
-        with held:
-            if old.exists() and not path.exists():  # a run was killed between the two renames below
-                old.rename(path)
-            for left in (old, fresh):
-                shutil.rmtree(left, ignore_errors=True)
-            fresh.mkdir()
-            try:
-                yield fresh
-                if path.exists():
-                    path.rename(old)
-                fresh.rename(path)
-            finally:
-                shutil.rmtree(fresh, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            yield fresh
+            if path.exists():
+                path.rename(old)
+            fresh.rename(path)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
+def clear_errors(path: Path) -> Iterator[None]:
     """Turns a full disk, in whatever words a library says it, and a forbidden place into one clear error."""
     try:
         yield
@@ -218,18 +227,20 @@ def measured(name: str, inputs: Mapping[str, object], compute: Callable[[], obje
     """The result of an experiment that takes minutes: kept with the workbook, or computed now.
 
     name: "4.01 examples". inputs: everything that the result follows from, as JSON. A result is
-    kept in data/measured with the fingerprint of its inputs; other inputs are computed, and what comes out is
-    kept when the environment variable FTLIB_MEASURE is set (`make measure`). Says which it was.
+    kept in data/measured with the fingerprint of its inputs; for other inputs it is computed. Says which it
+    was. With the environment variable FTLIB_MEASURE (`make measure`) it is always computed, and kept.
     """
     file = DATA / "measured" / f"{name.replace('.', '_').replace(' ', '_')}.json"
     fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    anew = "FTLIB_MEASURE" in os.environ
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() and not anew else {}
     if kept.get("inputs") == fingerprint:
         print(f"{name}: kept result, measured with torch {kept['versions']['torch']} on {kept['device']}")
         return kept["result"]
-    print(f"{name}: no kept result for these inputs, so it is measured now")
+    if not anew:
+        print(f"{name}: no kept result for these inputs, so it is measured now, which takes minutes")
     result = json.loads(json.dumps(compute()))
-    if "FTLIB_MEASURE" in os.environ:
+    if anew:
         record = {"inputs": fingerprint, "versions": versions(), "device": device(), "result": result}
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -10,13 +10,13 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlib.formats import Message, Records, Reported, Row, recognise
+from ftlib.formats import Message, Records, Reported, Row, names, recognise
 from ftlib.formats import NoUsableRow as NoUsableRow
 from ftlib.formats import messages as messages
 from ftlib.settings import DATA, HUB_ID, WorkbookError, closest
@@ -62,6 +62,50 @@ def read(path_or_id: str | Path) -> Records:
     if HUB_ID.fullmatch(source) and _suffix(source) not in READERS:
         return _hub(source)
     raise WorkbookError(f"there is no file {source!r}: there is no folder {str(path.parent)!r}")
+
+
+def absolute(path_or_id: str) -> str:
+    """The same source, named so that it is found from any folder: a file, or that of an SQLite URL."""
+    if path_or_id.startswith("sqlite:///"):
+        import sqlalchemy
+
+        url = sqlalchemy.make_url(path_or_id)
+        return url.set(database=os.path.abspath(url.database or "")).render_as_string(hide_password=False)
+    path = Path(path_or_id).expanduser()
+    return str(path.resolve()) if path_or_id and path.exists() else path_or_id
+
+
+def conversations(
+    path_or_id: str, tokenizer: PreTrainedTokenizerBase, max_length: int, at_least: int = 20
+) -> Records:
+    """What `read` finds, as conversations (lists of messages) to train on and to ask: those are `used`.
+
+    Reported too are: a KTO answer that is labelled false; a conversation whose last answer begins only after
+    max_length tokens; one that the chat template cannot encode. Raises WorkbookError when fewer than
+    `at_least` are left, and for plain text, which has no turns.
+    """
+    records = read(path_or_id)
+    unused = {row.row for row in records.reported}
+    numbers = (number for number in range(1, records.rows + 1) if number not in unused)
+    used: list[list[Message]] = []
+    reported = list(records.reported)
+    for number, record in zip(numbers, records.used, strict=True):
+        conversation = messages(record, records.format)
+        try:
+            if records.format == "kto" and not record["label"]:
+                raise WorkbookError("its answer is labelled false")
+            mask = encode(tokenizer, conversation).response_mask
+            if max(start for start, (now, then) in enumerate(pairwise(mask)) if then > now) + 1 >= max_length:
+                raise WorkbookError(f"its last answer begins after {max_length} tokens")
+            used.append(conversation)
+        except WorkbookError as error:
+            reported.append(Reported(number, str(error)))
+    reported.sort(key=lambda row: row.row)
+    if len(used) < at_least:
+        why = f": row {reported[0].row}: {reported[0].reason}" if reported else ""
+        few = f"{records.source} has {len(used)} rows to train on, and this needs {at_least}"
+        raise WorkbookError(few + why)
+    return replace(records, used=used, reported=reported)
 
 
 def inspect_report(records: Records) -> dict:
@@ -133,13 +177,16 @@ def _table(source: str, text: str, delimiter: str = ",") -> Iterator[Row]:
     header: list[str] = []
     try:
         for line, cells, problem in _cells(source, reader):
+            end = reader.line_num
+            over = f" (the row goes on to line {end}: is a quote never closed?)" if end > line else ""
             if not header:
                 header = [name.strip() for name in cells]
                 if problem or len(set(header)) < len(header):
-                    what = problem or f"two columns of one name ({', '.join(header)})"
+                    what = problem or f"two columns of one name ({names(header)})"
                     raise WorkbookError(f"{source}, line {line}, the header: {what}")
             elif problem or len(cells) != len(header):
-                yield Row(None, line, problem or f"has {len(cells)} cells, and the header has {len(header)}")
+                problem = problem or f"has {len(cells)} cells, and the header has {len(header)}"
+                yield Row(None, line, problem + over)
             else:
                 yield Row(dict(zip(header, cells, strict=True)), line)
     finally:

@@ -60,12 +60,19 @@ class Loss:
 def bootstrap_interval(scores: Scores, level: float = 0.95, seed: int = 0, resamples: int = 1000) -> Interval:
     """Percentile bootstrap interval of the mean of per-example scores (Efron, 1979).
 
-    scores: one number an example, any unit; at least 2, finite. Raises WorkbookError otherwise.
+    scores: one number an example, any unit; at least 2, finite. Raises WorkbookError otherwise. All 0, or
+    all 1, leave no spread to resample, as if no other example could differ: there the exact interval of a
+    share is taken (Clopper and Pearson, 1934).
 
     >>> bootstrap_interval([0, 1, 1, 1]).mean
     0.75
+    >>> print(bootstrap_interval([0] * 200))
+    0.000 [0.000, 0.018]
     """
     values = _finite(scores)
+    if len(set(values)) == 1 and values[0] in (0, 1):
+        most = 1 - ((1 - level) / 2) ** (1 / len(values))
+        return Interval(0.0, 0.0, most) if values[0] == 0 else Interval(1.0, 1 - most, 1.0)
     return _bootstrap(lambda rows: values[rows].mean(-1), len(values), level, seed, resamples)
 
 
@@ -79,7 +86,8 @@ def paired_difference(first: Scores, second: Scores) -> Interval:
     """
     if len(first) != len(second):
         raise WorkbookError(f"the difference of {len(first)} and {len(second)} scores is not a paired one")
-    return bootstrap_interval(_finite(second) - _finite(first))
+    gained = _finite(second) - _finite(first)
+    return _bootstrap(lambda rows: gained[rows].mean(-1), len(gained))
 
 
 def forgetting(before: Scores, after: Scores) -> Interval:
@@ -279,8 +287,8 @@ def _document_nats(model, tokenizer, documents: Sequence[data.Encoded]) -> tuple
             numbers, windows = map(list, zip(*batch, strict=True))
             inputs = data.collate(windows, tokenizer.pad_token_id)
             inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
-            found = token_nats(model, inputs).sum(-1, dtype=torch.float64)
-            np.add.at(nats, numbers, found.cpu().numpy())
+            found = token_nats(model, inputs).cpu().double().sum(-1)  # not every GPU has float64
+            np.add.at(nats, numbers, found.numpy())
             np.add.at(tokens, numbers, (inputs["labels"][:, 1:] != -100).sum(-1).cpu().numpy())
     model.train(training)
     return nats, tokens

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ftlib.settings import WorkbookError
@@ -80,7 +80,7 @@ class Records:
 
     def __str__(self) -> str:
         """A summary in lines; the first 20 reported rows."""
-        lines = [f"{self.source}: {self.format}", f"columns: {', '.join(self.columns)}"]
+        lines = [f"{self.source}: {self.format}", f"columns: {names(self.columns)}"]
         lines += [f"rows: {self.rows} = {len(self.used)} used + {len(self.reported)} reported"]
         lines += [f"  row {row.row}: {row.reason}" for row in self.reported[:20]]
         return "\n".join(lines + [f"  and {len(self.reported) - 20} more"] * (len(self.reported) > 20))
@@ -117,7 +117,7 @@ def recognise(rows: Sequence[Row], source: str) -> Records:
     if not used:
         why = f"row 1 of {len(rows)}: {reported[0].reason}"
         if not votes and columns:
-            why = f"its columns are {', '.join(map(str, columns))}, and a row needs {KNOWN}"
+            why = f"its columns are {names(columns)}, and a row needs {KNOWN}"
         raise NoUsableRow(f"{source} has no usable row: {why}", records)
     return records
 
@@ -138,7 +138,7 @@ def _record(row: Row, name: str, fields: Mapping[str, str]) -> dict:
     if not isinstance(row.value, dict):
         raise WorkbookError(f"is {_kind(row.value)}, not an object with named fields")
     if name == "unknown":
-        raise WorkbookError(f"fits no known format: it has {', '.join(map(str, row.value)) or 'no fields'}")
+        raise WorkbookError(f"fits no known format: it has {names(row.value) or 'no fields'}")
     if name == "preference":
         return row.value | _preference(row.value)
     for field, column in fields.items():
@@ -186,6 +186,12 @@ def messages(record: Mapping, format: str) -> list[Message]:
 
 def _said(role: str, text: str) -> Message:
     return {"role": role, "content": text}
+
+
+def names(columns: Iterable[object]) -> str:
+    """Names of columns in one line; what cannot be printed is shown as Python writes it."""
+    joined = ", ".join(map(str, columns))
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in joined)
 
 
 def _kind(value: object) -> str:

@@ -41,19 +41,19 @@ def load(
     """Load a model and its tokenizer with the plain Auto classes, ready for evaluation.
 
     id_or_path: a folder, or the id of a model on the hub. device: "cpu", "cuda" or "mps".
-    dtype: of the weights; None takes the workbook's choice for the device (`settings.dtype`).
-    A tokenizer without a chat template gets `data.CHAT_TEMPLATE`; one without a padding token pads with
-    its end token (padding is masked, so the choice changes nothing).
+    dtype: of the weights; None is float32, in which small updates are not lost to rounding.
+    A chat template that does not mark the answers is replaced by TRL's training template for it, if there is
+    one, else by `data.CHAT_TEMPLATE`, and this is said; a tokenizer without one gets the latter. One without
+    a padding token pads with its end token (padding is masked, so the choice changes nothing).
     Raises WorkbookError when the model is not there, or cannot be fetched because there is no network.
     """
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from ftlib import settings
 
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(id_or_path)
-            model = AutoModelForCausalLM.from_pretrained(id_or_path, dtype=dtype or settings.dtype(device))
+            model = AutoModelForCausalLM.from_pretrained(id_or_path, dtype=dtype or torch.float32)
     except (OSError, ValueError) as error:
         raise WorkbookError(
             f"model {id_or_path!r} cannot be loaded: it is no model folder, nor a model id that is stored "
@@ -62,9 +62,22 @@ def load(
         ) from error
     if tokenizer.chat_template is None:
         tokenizer.chat_template = data.CHAT_TEMPLATE
+    elif not data.GENERATION.search(tokenizer.chat_template):
+        tokenizer.chat_template = _training_template(tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.to(device).eval(), tokenizer
+
+
+def _training_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A chat template that marks the answers, in place of one that does not."""
+    from trl.chat_template_utils import get_training_chat_template
+
+    try:
+        return get_training_chat_template(tokenizer)
+    except ValueError:
+        print("the model's chat template does not mark the answers: the workbook's own is used instead")
+        return data.CHAT_TEMPLATE
 
 
 def token_nats(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -12,8 +12,11 @@ import base64
 import hashlib
 import io
 import json
+import multiprocessing
+import os
 import re
 import shutil
+import signal
 import sys
 import time
 import tokenize
@@ -21,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ftlib import artefact, claims, plot, settings
+from ftlib import artefact, claims, data, plot, settings
 from ftlib.settings import WorkbookError
 
 NOTEBOOKS = settings.DATA.parent / "notebooks"
@@ -146,9 +149,7 @@ def gate(chapter: Chapter, given: Mapping[str, str]) -> dict[str, object]:
             raise WorkbookError(f"parameter {name}: {text!r} is not of type {kind.__name__}") from None
     settings.validate({name: value for name, value in values.items() if name in settings.PARAMETERS})
     for name in values.keys() & {"data_path", "model_id"}:  # a kernel starts in another folder
-        path = Path(str(values[name])).expanduser()
-        if values[name] and path.exists():
-            values[name] = str(path.resolve())
+        values[name] = data.absolute(str(values[name]))
     return values
 
 
@@ -157,17 +158,17 @@ def prepare(chapter: Chapter, given: Mapping[str, str], out: Path, force: bool =
     changed = gate(chapter, given)
     values = {name: declared.default for name, declared in chapter.parameters.items()} | changed
     model = str(values.get("model_id") or settings.MODELS[str(values.get("tier", "tiny"))])
+    source = artefact.identity(settings.DATA)
     if values.get("data_path"):
-        from ftlib import data
-
-        data.read(str(values["data_path"]))
+        rows = json.dumps(data.read(str(values["data_path"])).used, sort_keys=True, default=str)
+        source = hashlib.sha256(rows.encode()).hexdigest()
     if model != settings.MODELS["tiny"]:
         _check_model(model)
     inputs = {
         "notebook": artefact.digest(chapter.path),
         "ftlib": artefact.digest(Path(__file__).parent),
         "model": artefact.identity(model),
-        "data": artefact.identity(str(values.get("data_path") or settings.DATA)),
+        "data": source,
     }
     mark = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
     folder = out.absolute() / f"{chapter.number.replace('.', '_')}-{mark}"
@@ -304,10 +305,8 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
     """Runs the jobs in a pool of processes and says on stderr which ones failed, and why."""
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
-
     results = []
-    with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
         for job, future in [(job, pool.submit(execute, job)) for job in jobs]:
             try:
                 result = future.result()
@@ -315,6 +314,9 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
                 result = Result(
                     job.chapter.number, 1, 0.0, note="its process was killed; most often memory ran out"
                 )
+            except Exception as error:  # whatever befalls one chapter, the results of the others are kept
+                reason = (str(error).splitlines() or [""])[0]
+                result = Result(job.chapter.number, 1, 0.0, note=f"{type(error).__name__}: {reason}")
             if result.status:
                 print(f"error: {result.number}: {result.note}", file=sys.stderr)
             results.append(result)
@@ -324,6 +326,7 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
 def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS) -> int:
     """The command line; returns the exit status: 0 success, 1 a run failed, 2 the user can put it right."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         return options.command(options, notebooks)
     except WorkbookError as error:
@@ -332,6 +335,13 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS) ->
     except KeyboardInterrupt:
         print("interrupted: the same command does again what is not finished", file=sys.stderr)
         return 130
+
+
+def _terminated(number: int, frame: object) -> None:
+    """What a scheduler cancels is interrupted, its workers too: a keyboard reaches those by itself."""
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGINT)
+    raise KeyboardInterrupt
 
 
 def _list(options: argparse.Namespace, notebooks: Path) -> int:
@@ -377,8 +387,6 @@ def _headline(result: Result) -> str:
 
 
 def _inspect(options: argparse.Namespace, notebooks: Path) -> int:
-    from ftlib import data
-
     def show(records: data.Records) -> None:
         print(json.dumps(data.inspect_report(records)) if options.json else records)
 

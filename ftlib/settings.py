@@ -12,12 +12,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ftlib import plot
-
-if TYPE_CHECKING:
-    import torch
 
 
 class WorkbookError(Exception):
@@ -101,6 +98,11 @@ def validate(values: Mapping[str, object]) -> dict[str, object]:
         if not PARAMETERS[name].accepts(value):
             found = f"{value!r} ({type(value).__name__})"
             raise WorkbookError(f"parameter {name} is {found}; it must be {PARAMETERS[name].allowed}")
+        if name == "data_path" and "://" in str(value) and urlsplit(str(value)).password:
+            raise WorkbookError(
+                "data_path holds a password, and a run keeps its parameters: leave it out of the URL, for "
+                "the database's driver to find (for PostgreSQL in PGPASSWORD or ~/.pgpass)"
+            )
     return {name: PARAMETERS[name].kind(value) for name, value in values.items()}
 
 
@@ -111,14 +113,6 @@ def device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def dtype(device: str, tier: str = "tiny") -> torch.dtype:
-    """The dtype of weights: bfloat16 for tiers small and large on a GPU that computes in it, else float32."""
-    import torch
-
-    half = device == "cuda" and tier != "tiny" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if half else torch.float32
 
 
 def offline() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -122,15 +123,16 @@ def sft(
     Raises WorkbookError: no example, an example without a token to learn from, no trainable weight, a loss
     that is not finite, a folder that holds another run.
     """
-    if batch_size % (micro_batch_size or batch_size):
-        raise WorkbookError(f"micro_batch_size {micro_batch_size} does not divide batch_size {batch_size}")
     seed_everything(seed)
     arguments = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
     arguments |= {"response_only": response_only, "max_length": max_length, "checkpoints": checkpoints}
     arguments |= {"micro_batch_size": micro_batch_size or batch_size, "adapter": adapter}
+    _check(arguments)
     encoded = _encode(tokenizer, examples, max_length, response_only)
+    if held_out is not None:
+        evaluate.loss(model, tokenizer, held_out[:2], response_only)  # what cannot be measured is said now
     manifest = _manifest(seed, arguments, examples)
-    newest = _open_folder(Path(folder), manifest, resume) if folder else None
+    manifest |= {"model": _weights(model)} if folder else {}  # a large model takes its time
     model = _trainable(model, adapter)
     lengths = [len(row.ids) for row in encoded]
     steps, spots = math.ceil(len(encoded) / batch_size) * epochs, checkpoints or epochs
@@ -139,7 +141,9 @@ def sft(
         found = evaluate.loss(model, tokenizer, held_out, response_only) if held_out else None
         return found and found.nats_per_token.mean
 
-    with quiet():
+    claim = artefact.claimed(Path(folder).absolute()) if folder else contextlib.nullcontext()
+    with quiet(), claim:
+        newest = _open_folder(Path(folder), manifest, resume) if folder else None
         trainer = _trainer_class()(
             batches=LengthGroupedBatches(lengths, batch_size, arguments["micro_batch_size"], seed),
             checkpoint_steps={round(steps * spot / spots) for spot in range(1, spots + 1)},
@@ -153,6 +157,26 @@ def sft(
             data_collator=lambda rows: data.collate(rows, tokenizer.pad_token_id),
         )
         return trainer.run(newest, manifest)
+
+
+def _check(chosen: dict[str, Any]) -> None:
+    """WorkbookError for numbers that no training can have."""
+    for name in ("epochs", "batch_size", "learning_rate"):
+        if not 0 < chosen[name] < math.inf:
+            raise WorkbookError(f"{name} is {chosen[name]}: it must be above 0")
+    rows, part = chosen["batch_size"], chosen["micro_batch_size"]
+    if rows % part:
+        raise WorkbookError(f"micro_batch_size {part} does not divide batch_size {rows}")
+
+
+def _weights(model: PreTrainedModel) -> str:
+    """The digest of a model's weights."""
+    import torch
+
+    total = hashlib.sha256()
+    for weight in model.parameters():
+        total.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return total.hexdigest()
 
 
 def _encode(tokenizer, examples: Sequence[Messages], max_length: int, response_only: bool) -> list:

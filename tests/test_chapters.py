@@ -117,6 +117,11 @@ def test_as_it_stands_no_exercise_is_attempted(path, runs):
     )
 
 
+def test_a_chapter_marks_outputs_for_nbval_to_compare(path):
+    marked = [cell for cell in read(path).cells if "nbval-check-output" in tags(cell)]
+    assert len(marked) >= 3 and all(cell.outputs for cell in marked)
+
+
 def test_the_committed_outputs_hold_under_nbval(path, tmp_path):
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", str(path)]
     environment = os.environ | {"FTLIB_RUN_FOLDER": str(tmp_path)}

@@ -467,12 +467,67 @@ def test_a_missing_file_is_an_error_that_suggests_the_closest_name(tmp_path):
         assert what in str(caught.value)
 
 
-def test_a_file_that_may_not_be_read_is_an_error_that_says_so(tmp_path):
-    path = write(tmp_path / "a.json", [ROWS["alpaca"]])
-    path.unlink()
-    path.symlink_to("/proc/self/mem")  # a file that refuses to be read, even to root
-    with pytest.raises(WorkbookError, match="cannot be read: Input/output error"):
+if Path("/proc/self/mem").exists():  # a file of Linux that refuses to be read, even to root
+
+    def test_a_file_that_may_not_be_read_is_an_error_that_says_so(tmp_path):
+        (tmp_path / "a.json").symlink_to("/proc/self/mem")
+        with pytest.raises(WorkbookError, match="cannot be read: Input/output error"):
+            data.read(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\ud800", "\x1b[2J"])
+def test_a_name_that_cannot_be_printed_is_shown_in_one_line(tmp_path, name):
+    shown = repr(name)[1:-1]
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({name: 1}) + "\n")
+    with pytest.raises(WorkbookError) as caught:
         data.read(path)
+    assert f"its columns are {shown}, and" in str(caught.value) and "\n" not in str(caught.value)
+    path.write_text(json.dumps({"text": "a", "label": "b", name: 1}) + "\n")
+    assert f"columns: text, label, {shown}\n" in str(data.read(path))
+
+
+def test_a_quote_that_swallows_lines_is_reported_with_where_it_ends(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('text,label\n"open,x\n' + "more,x\n" * 3 + 'closed",x,y\nfine,x\n')
+    records = data.read(path)
+    assert records.used == [{"text": "fine", "label": "x"}]
+    [row] = records.reported
+    assert row.row == 1 and row.reason.startswith("line 2: has 3 cells, and the header has 2")
+    assert row.reason.endswith("(the row goes on to line 6: is a quote never closed?)")
+
+
+def test_conversations_keeps_what_can_be_trained_on_and_reports_the_rest_by_its_row(tmp_path, tiny_tokenizer):
+    rows = [
+        {"prompt": "a", "completion": "good", "label": True},
+        {"prompt": "a", "completion": "bad", "label": False},
+        {"prompt": "", "completion": "good", "label": True},
+        {"prompt": "long " * 100, "completion": "good", "label": True},
+        {"prompt": "<|user|>", "completion": "good", "label": True},
+        {"prompt": "b", "completion": "long " * 100, "label": True},
+    ]
+    path = write(tmp_path / "a.json", rows)
+    found = data.conversations(str(path), tiny_tokenizer, max_length=64, at_least=2)
+    assert [row[0]["content"] for row in found.used] == ["a", "b"] and found.rows == 6
+    reasons = ["labelled false", "prompt is empty", "begins after 64 tokens", "holds the special token"]
+    assert [row.row for row in found.reported] == [2, 3, 4, 5]
+    for row, reason in zip(found.reported, reasons, strict=True):
+        assert reason in row.reason
+    with pytest.raises(WorkbookError, match="has 2 rows to train on, and this needs 20: row 2: its"):
+        data.conversations(str(path), tiny_tokenizer, max_length=64)
+
+
+def test_a_later_answer_that_no_prompt_reaches_is_reported(tmp_path, tiny_tokenizer):
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b " * 70}]
+    path = write(tmp_path / "a.json", [{"messages": turns}, {"messages": [*turns, *turns]}])
+    found = data.conversations(str(path), tiny_tokenizer, max_length=64, at_least=1)
+    assert [row.row for row in found.reported] == [2] and found.used == [turns]
+
+
+def test_plain_text_is_no_conversation(tmp_path, tiny_tokenizer):
+    (tmp_path / "a.txt").write_text("a\n\nb\n")
+    with pytest.raises(WorkbookError, match="text has no turns"):
+        data.conversations(str(tmp_path / "a.txt"), tiny_tokenizer, max_length=64)
 
 
 def test_when_no_row_is_usable_the_error_holds_the_report(tmp_path):

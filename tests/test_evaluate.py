@@ -40,7 +40,10 @@ def slow_bootstrap(scores, seed, resamples):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30), st.integers(0, 99))
+@given(
+    st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30).filter(lambda scores: len(set(scores)) > 1),
+    st.integers(0, 99),
+)
 def test_the_bootstrap_interval_is_that_of_resampling_one_draw_at_a_time(scores, seed):
     found = evaluate.bootstrap_interval(scores, seed=seed, resamples=60)
     assert found.mean == pytest.approx(statistics.fmean(scores), abs=1e-9)
@@ -69,6 +72,15 @@ def test_an_interval_of_fewer_than_two_finite_scores_is_an_error(scores):
     for interval in (evaluate.bootstrap_interval, evaluate.seeds_interval):
         with pytest.raises(WorkbookError, match="2 or more finite scores"):
             interval(scores)
+
+
+@pytest.mark.parametrize("rows", [2, 30, 200])
+def test_all_wrong_or_all_right_still_leaves_room_for_the_next_row(rows):
+    """The bound is the share at which nothing but such rows would be seen in 2.5 % of all samples."""
+    wrong, right = evaluate.bootstrap_interval([0.0] * rows), evaluate.bootstrap_interval([1.0] * rows)
+    assert (wrong.mean, wrong.low, right.mean, right.high) == (0.0, 0.0, 1.0, 1.0)
+    assert (1 - wrong.high) ** rows == pytest.approx(0.025) == right.low**rows
+    assert evaluate.paired_difference([1.0] * rows, [1.0] * rows) == evaluate.Interval(0.0, 0.0, 0.0)
 
 
 def test_a_paired_difference_is_narrower_than_two_separate_intervals_and_needs_the_same_examples():

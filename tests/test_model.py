@@ -8,6 +8,11 @@ from hypothesis import strategies as st
 from ftlib import data, model
 from ftlib.settings import WorkbookError
 
+CHATML = (  # of no family that TRL knows
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}"
+    "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
 
 @pytest.fixture
 def tiny(tiny_model_folder):
@@ -38,6 +43,19 @@ def test_load_adds_the_template_of_the_workbook_and_a_padding_token_where_there_
     loaded = model.load(str(tmp_path), "cpu")[1]
     assert loaded.chat_template == data.CHAT_TEMPLATE
     assert loaded.pad_token == loaded.eos_token
+
+
+def test_load_takes_a_template_that_marks_the_answers_in_place_of_one_that_does_not(tiny, tmp_path, capsys):
+    from trl.chat_template_utils import qwen3_chat_template, qwen3_training_chat_template
+
+    network, tokenizer = tiny
+    network.save_pretrained(tmp_path)
+    families = {qwen3_chat_template: qwen3_training_chat_template, CHATML: data.CHAT_TEMPLATE}
+    for template, expected in families.items():
+        tokenizer.chat_template = template
+        tokenizer.save_pretrained(tmp_path)
+        assert model.load(str(tmp_path), "cpu")[1].chat_template == expected
+        assert ("the workbook's own is used" in capsys.readouterr().out) == (template == CHATML)
 
 
 @pytest.mark.parametrize("name", ["no_such_folder/here", "/nowhere/at/all", ""])

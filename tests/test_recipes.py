@@ -134,6 +134,28 @@ def test_every_cloze_ends_just_before_its_answer():
         assert before and not before.endswith(fact.value) and before == before.strip()
 
 
+def test_the_options_of_a_fact_are_as_new_as_its_answer():
+    """Else a model could tell the answer by never having met it, or by having met it."""
+    rows = [json.loads(line) for line in (ROOT / "data" / "facts" / "facts.jsonl").read_text().splitlines()]
+    assert {row["known"] for row in rows} == {True, False}
+    for row in rows:
+        met = facts.values(row["relation"], world().known)
+        others = {option in met for option in row["options"] if option != row["answer"]}
+        assert row["answer"] in row["options"] and len(row["options"]) >= 2
+        if row["answer"] in met:
+            assert others == {True}
+        elif len(facts.values(row["relation"], world().newcomers)) > 1:
+            assert set(row["options"]) <= set(facts.values(row["relation"], world().newcomers))
+        if row["cloze"].endswith(" an"):
+            assert {option[0] in "aeiou" for option in row["options"]} == {True}
+        assert row["answer"] not in row["entity"]
+
+
+def test_the_recipes_still_write_what_the_base_model_was_trained_on():
+    recipe = json.loads((ROOT / "data" / "base-model" / "recipe.json").read_text())
+    assert corpus.digest("train", recipe["seed"]) == recipe["stream"]
+
+
 @pytest.mark.parametrize("name", build.SETS)
 def test_an_instruction_set_keeps_its_splits_apart(name):
     rows = {

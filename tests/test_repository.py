@@ -31,7 +31,10 @@ def extras():
     """Direct dependencies: canonical name -> (stage, requirement)."""
     stages = PROJECT["project"]["optional-dependencies"]
     listed = [
-        (stage, Requirement(line)) for stage, lines in stages.items() if stage != "all" for line in lines
+        (stage, Requirement(line))
+        for stage, lines in stages.items()
+        if stage not in ("all", "colab")
+        for line in lines
     ]
     return {canonicalize_name(requirement.name): (stage, requirement) for stage, requirement in listed}
 
@@ -87,7 +90,16 @@ def test_environment_yml_names_every_direct_dependency_with_its_pin_and_its_stag
 def test_the_extra_all_holds_every_stage():
     stages = PROJECT["project"]["optional-dependencies"]
     [everything] = map(Requirement, stages["all"])
-    assert everything.extras == stages.keys() - {"all"}
+    assert everything.extras == stages.keys() - {"all", "colab"}
+
+
+def test_a_hosted_notebook_installs_the_same_versions_beside_its_own_torch():
+    stages = PROJECT["project"]["optional-dependencies"]
+    own, *lines = stages["colab"]
+    assert Requirement(own).extras == {"data", "evaluate"}
+    assert set(lines) <= {*stages["train"], *stages["notebooks"]}
+    exact = {line for line in stages["train"] if "==" in line}
+    assert exact - set(lines) == {f"torch=={pins()['torch']}"}
 
 
 def test_the_lock_is_exact_for_every_machine_and_sorted():

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -167,13 +168,26 @@ def test_a_kernel_that_dies_is_said_in_one_line(command, notebooks):
     assert status == 1 and errors.startswith("error: 0.91: the kernel died; most often memory ran out")
 
 
-def test_a_disk_that_is_full_is_one_clear_error(command, notebooks, tmp_path):
-    write(
-        notebooks / "0_foundations", "0_91_small.ipynb", BODY, "Path('figure_01.png').symlink_to('/dev/full')"
-    )
-    status, _, errors = command("run", "0.91")
-    assert status == 2 and errors.startswith("error: 0.91: no disk space left while writing")
-    assert errors.count("\n") == 1 and folders(tmp_path / "runs") == []
+if Path("/dev/full").exists():  # Linux's device on which no space is ever left
+
+    def test_a_disk_that_is_full_is_one_clear_error(command, notebooks, tmp_path):
+        fill = "Path('figure_01.png').symlink_to('/dev/full')"
+        write(notebooks / "0_foundations", "0_91_small.ipynb", BODY, fill)
+        status, _, errors = command("run", "0.91")
+        assert status == 2 and errors.startswith("error: 0.91: no disk space left while writing")
+        assert errors.count("\n") == 1 and folders(tmp_path / "runs") == []
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_and_leaves_the_other_chapters(
+    command, notebooks, monkeypatch, tmp_path
+):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "ipykernel_launcher.py").write_text("raise SystemExit('this kernel cannot start')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(broken), os.environ["PYTHONPATH"]]))
+    status, out, errors = command("run", "0.91")
+    assert status == 1 and errors.startswith("error: 0.91: RuntimeError: Kernel died") and "failed" in out
+    assert errors.count("\n") == 1
 
 
 def test_a_folder_that_another_run_is_writing_is_one_clear_error(command, notebooks, tmp_path):
@@ -191,7 +205,11 @@ Path("pid").write_text(str(os.getpid()))
 time.sleep(60)"""
 
 
-def test_an_interrupted_run_is_done_again_and_leaves_no_process(notebooks, tmp_path, command):
+@pytest.mark.parametrize("stop", [
+    lambda process: os.killpg(process.pid, signal.SIGINT),  # a keyboard reaches the whole group
+    lambda process: process.terminate(),  # a scheduler may reach the command alone
+], ids=["keyboard", "scheduler"])  # fmt: skip
+def test_an_interrupted_run_is_done_again_and_leaves_no_process(notebooks, tmp_path, command, stop):
     write(notebooks / "0_foundations", "0_91_small.ipynb", WAITS)
     program = (
         "import sys; from pathlib import Path; from ftlib.run import main\n"
@@ -208,7 +226,7 @@ def test_an_interrupted_run_is_done_again_and_leaves_no_process(notebooks, tmp_p
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.1)
     kernel = int(pids[0].read_text())
-    os.killpg(process.pid, signal.SIGINT)
+    stop(process)
     _, errors = process.communicate(timeout=60)
     assert process.returncode not in (0, None) and b"Traceback" not in errors
     assert folders(tmp_path / "runs") == []
@@ -216,6 +234,23 @@ def test_an_interrupted_run_is_done_again_and_leaves_no_process(notebooks, tmp_p
         os.kill(kernel, 0)
     write(notebooks / "0_foundations", "0_91_small.ipynb", BODY)
     assert command("run", "0.91")[0] == 0
+
+
+def test_a_database_named_from_the_own_folder_is_found_and_its_new_rows_are_a_new_run(command, tmp_path):
+    connection = sqlite3.connect(tmp_path / "my.db")
+    with connection:
+        connection.execute("CREATE TABLE t (text TEXT, label TEXT)")
+        connection.execute("INSERT INTO t VALUES ('a question', 'a')")
+    arguments = ("run", "0.91", "-p", "data_path", "sqlite:///my.db?table=t")
+    assert command(*arguments)[0] == 0
+    assert "finished before" in command(*arguments)[1]
+    with connection:
+        connection.execute("INSERT INTO t VALUES ('another', 'b')")
+    connection.close()
+    status, out, _ = command(*arguments)
+    assert status == 0 and "finished before" not in out
+    values = artefact.Manifest.read(tmp_path / "runs" / folders(tmp_path / "runs")[0]).parameters
+    assert values["data_path"] == f"sqlite:///{tmp_path}/my.db?table=t"
 
 
 BAD = {

@@ -143,11 +143,12 @@ except huggingface_hub.errors.OfflineModeIsEnabled:
     assert shown.stdout == "offline\n", shown.stderr
 
 
-def test_weights_are_float32_unless_a_gpu_holds_a_larger_tier():
-    import torch
-
-    cases = [("cuda", "tiny"), *((device, tier) for device in ("cpu", "mps") for tier in settings.MODELS)]
-    assert {settings.dtype(device, tier) for device, tier in cases} == {torch.float32}
+def test_a_password_is_refused_before_it_is_kept_with_the_parameters():
+    source = "postgresql://me@host/db?table=t"
+    assert settings.validate({"data_path": source}) == {"data_path": source}
+    with pytest.raises(WorkbookError, match="data_path holds a password") as caught:
+        settings.validate({"data_path": source.replace("me@", "me:secret@")})
+    assert "secret" not in str(caught.value)
 
 
 def test_modules_are_imported_when_they_are_used():

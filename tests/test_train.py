@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import get_cosine_schedule_with_warmup
 
-from ftlib import data, evaluate, generate, model, train
+from ftlib import artefact, data, evaluate, generate, model, train
 from ftlib.settings import WorkbookError
 
 WORDS = ["the", "ferry", "leaves", "at", "noon", "and", "the", "baker", "sells", "bread"]
@@ -358,6 +358,11 @@ def test_a_folder_with_a_run_is_neither_written_over_nor_resumed_with_other_argu
             learning_rate=1e-4,
             seed=9,
         )
+    other = model.clone(network)
+    with torch.no_grad():
+        next(other.parameters()).add_(1e-3)
+    with pytest.raises(WorkbookError, match="another model:"):
+        run((other, tokenizer), folder=tmp_path, resume=True)
     with pytest.raises(WorkbookError, match="another adapter:"):
         run((model.clone(network), tokenizer), folder=tmp_path, resume=True, adapter=LORA)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
@@ -510,6 +515,33 @@ def test_no_example_at_all_is_an_error(tiny):
 def test_a_part_that_does_not_divide_the_batch_is_an_error(tiny):
     with pytest.raises(WorkbookError, match="micro_batch_size 3 does not divide batch_size 4"):
         run(tiny, micro_batch_size=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 0), ("batch_size", 0), ("learning_rate", -1.0), ("learning_rate", float("nan"))],
+)
+def test_a_number_that_no_training_can_have_is_an_error(tiny, name, value):
+    with pytest.raises(WorkbookError, match=f"{name} is {value}: it must be above 0"):
+        run(tiny, **{name: value})
+
+
+def test_held_out_examples_that_cannot_be_measured_are_an_error_before_training(tiny):
+    before = model.snapshot(tiny[0])
+    with pytest.raises(WorkbookError, match="an interval needs 2 or more"):
+        run(tiny, held_out=EXAMPLES[:1])
+    assert model.changed(tiny[0], before) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkbookError, match="cannot write"):
+        run(tiny, folder=tmp_path / "file")
+    with (
+        artefact.claimed(tmp_path / "run"),
+        pytest.raises(WorkbookError, match="another run is writing"),
+    ):
+        run(tiny, folder=tmp_path / "run")
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_what_to_do(tiny):
