@@ -3,7 +3,7 @@
     python benchmarks/train_overhead.py [--repeats 5] [--examples 800] [--no-trl]
 
 All start from the same weights and take the same steps: same batches in the same order, float32, fused
-AdamW,  cosine schedule, clipping, loss of the answers only. The bare loop finds its batches collated;
+AdamW, cosine schedule, clipping, loss of the answers only. The bare loop finds its batches collated;
 train.sft and trl collate theirs. trl.SFTTrainer runs as it comes, with its own loss and metrics, but
 without bfloat16 and activation checkpointing, which cost time on a CPU. The ratio is the median over the
 repeats of train.sft / bare loop, in non-padding tokens a second. Exit status 1: it is below 0.75, or the

@@ -110,6 +110,18 @@ def test_documents_are_well_formed(documents):
         )  # an unfilled slot or list
 
 
+def test_late_in_the_stream_grammar_and_sums_join_in():
+    late = [corpus.document("train", corpus.LATE_FROM + index) for index in range(300)]
+    early = [corpus.document("train", corpus.LATE_FROM - 1 - index) for index in range(300)]
+    assert {document.genre for document in late} - {document.genre for document in early} >= {"plain", "sums"}
+    assert not {"plain", "sums"} & {document.genre for document in early}
+    for document in late:
+        if document.genre == "sums":
+            for sum_ in re.split(r"\n|; |\. ", document.text):
+                left, right = sum_.replace("x", "*").split(" = ")
+                assert eval(left) == int(right) <= 60
+
+
 def test_a_stream_goes_on_where_it_stopped():
     first = corpus.Stream("train")
     whole = list(islice(first, 60))

@@ -201,8 +201,13 @@ def corpus_sample(folder: Path) -> dict[str, object]:
     numbers["genres"] = len(corpus.genres())
     written = [file.stem for file in HERE.glob("patterns/*.txt") if file.stem != "minimal_pairs"]   # those examine, they do not write
     numbers["patterns"] = sum(len(lines) for name in written for lines in groups(name).values())
-    numbers["shares"] = ", ".join(f"{name} {share:g}" for shares in corpus.SHARES.values() for name, share in shares.items())
+    numbers |= {"shares": shared(corpus.SHARES), "late": shared(corpus.LATE), "late_from": f"{corpus.LATE_FROM:,}"}
     return numbers
+
+
+def shared(shares: corpus.Shares) -> str:
+    """The shares of genres in words."""
+    return ", ".join(f"{name} {share:g}" for genres in shares.values() for name, share in genres.items())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Each instruction set, five seeds, 95 % intervals: the base model as it is, full fine-tuning and LoRA on 800 examples, full
 fine-tuning on 50 and on 500, and what full and LoRA leave of the known facts and of the held-out loss. Each trained model's
-result is one line of a record, so an interrupted run goes on where it stopped.
+result is a line of calibration.jsonl beside it, so an interrupted run goes on where it stopped.
 
 Learning rates and epochs were chosen on the validation split, never on test: `--sweep` writes data/base-model/sweep.jsonl.
 """
@@ -111,7 +111,6 @@ def fingerprint(name: str, what: str) -> str:
 
 def write(record: Path, line: dict) -> None:
     """Add a line to a record of runs, and show it."""
-    record.parent.mkdir(parents=True, exist_ok=True)
     with record.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     print(line | {"weights": line["weights"][:8]}, flush=True)
@@ -162,7 +161,6 @@ def _rounded(numbers: dict[str, float]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--record", type=Path, default=Path("build/calibration.jsonl"))
     parser.add_argument("--sweep", action="store_true", help="try learning rates and epochs on the validation split instead")
     parser.add_argument("--methods", nargs="+", choices=("full", "lora"), default=["full", "lora"])
     parser.add_argument("--rates", nargs="+", type=float, default=[1e-3, 2e-3, 4e-3])
@@ -172,8 +170,8 @@ def main() -> None:
     bench, folder = Bench(), Path(settings.MODELS["tiny"])
     if arguments.sweep:
         return sweep(bench, arguments.sets, arguments.methods, arguments.rates, arguments.epochs, folder / "sweep.jsonl")
-    calibrate(bench, arguments.sets, arguments.record)
-    table = summary(arguments.record, bench.weights)
+    calibrate(bench, arguments.sets, folder / "calibration.jsonl")
+    table = summary(folder / "calibration.jsonl", bench.weights)
     (folder / "calibration.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 

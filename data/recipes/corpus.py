@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
 from importlib import import_module
-from itertools import accumulate, islice
+from itertools import accumulate
 from random import Random
 
 from .pen import Pen
 
 Genre = Callable[[Pen], str]
+Shares = dict[str, dict[str, float]]
 
 # module -> {genre: share of the corpus's words, in percent before normalising}
-SHARES: dict[str, dict[str, float]] = {
+SHARES: Shares = {
     "encyclopaedia": {"entry": 14, "fact_list": 18, "questions": 18},
     "lookups": {"pattern": 5, "mixed_patterns": 2, "labels": 3, "table": 5, "belongings": 4, "list_twice": 4, "quotations": 3},
     "stories": {"story": 9},
@@ -38,6 +39,9 @@ SHARES: dict[str, dict[str, float]] = {
         "sentence_pairs": 5, "phrase_book": 1.5, "french_lesson": 1.5, "dictionary": 1.5, "said_in_french": 1, "bilingual_story": 1.5,
     },
 }  # fmt: skip
+# From this document on the stream also has grammar and sums set down plainly: a schooling after the town is known.
+LATE_FROM = 334_000
+LATE: Shares = {"plain": {"plain": 25}, "equations": {"sums": 40}}
 SAMPLE_FOR_LENGTH = 60
 
 
@@ -45,17 +49,17 @@ SAMPLE_FOR_LENGTH = 60
 def genres() -> dict[str, Genre]:
     """Every genre by name."""
     found: dict[str, Genre] = {}
-    for module, shares in SHARES.items():
+    for module, shares in (SHARES | LATE).items():
         available = import_module(f"data.recipes.genres.{module}").GENRES
         found |= {name: available[name] for name in shares}
     return found
 
 
 @cache
-def _cumulative() -> tuple[list[str], list[float]]:
+def _cumulative(late: bool) -> tuple[list[str], list[float]]:
     """Genre names with cumulative probabilities per document: a genre of long documents is drawn less often."""
     names, weights = [], []
-    for shares in SHARES.values():
+    for shares in (SHARES | LATE if late else SHARES).values():
         for name, share in shares.items():
             words = sum(len(genres()[name](Pen("train", f"length-{index}")).split()) for index in range(SAMPLE_FOR_LENGTH))
             names.append(name)
@@ -72,7 +76,7 @@ class Document:
 
 def document(split: str, index: int, seed: int = 0) -> Document:
     """Document number `index` of a split."""
-    names, cumulative = _cumulative()
+    names, cumulative = _cumulative(index >= LATE_FROM)
     draw = Random(f"genre-{split}-{seed}-{index}").random()
     genre = next(name for name, limit in zip(names, cumulative, strict=True) if draw <= limit)
     return Document(genre, genres()[genre](Pen(split, f"{seed}-{index}")))
@@ -103,10 +107,11 @@ class Stream:
 
 
 def digest(split: str, seed: int, documents: int = 1_000) -> str:
-    """Of the first documents of a stream: tells whether the recipes still write what a model was trained on."""
+    """Of the first and of the first late documents: tells whether the recipes still write what a model was trained on."""
     found = blake2b(digest_size=16)
-    for document in islice(Stream(split, seed), documents):
-        found.update(document.text.encode() + b"\0")
+    for start in (0, LATE_FROM):
+        for index in range(start, start + documents):
+            found.update(document(split, index, seed).text.encode() + b"\0")
     return found.hexdigest()
 
 

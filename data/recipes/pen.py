@@ -12,7 +12,6 @@ from .world import Person, Place, Product, Shop, Town, world
 
 T = TypeVar("T")
 
-_OFFSETS = {"test": 3, "validation": 6}
 
 
 class Pen:
@@ -68,7 +67,7 @@ class Pen:
     def visitor(self) -> Person:
         """Somebody passing through: a made-up surname, to be copied and not remembered; no facts beyond name and gender."""
         gender = self.pick(("she", "he"))
-        surname = self.pick(lexicon("visitor_start")) + self.pick(_endings(self.split))
+        surname = self.pick(_starts(self.split)) + self.pick(lexicon("visitor_ending"))
         return Person(self.pick(_first_names(gender)), surname, gender, self.number(18, 80))
 
     def code(self) -> str:
@@ -86,9 +85,7 @@ def _first_names(gender: str) -> tuple[str, ...]:
 
 
 @cache
-def _endings(split: str) -> tuple[str, ...]:
-    """The endings of surnames that a split may use: each eighth for test, another eighth for validation."""
-    endings = lexicon("visitor_ending")
-    if split in _OFFSETS:
-        return endings[_OFFSETS[split] :: 8]
-    return tuple(ending for index, ending in enumerate(endings) if index % 8 not in _OFFSETS.values())
+def _starts(split: str) -> tuple[str, ...]:
+    """The beginnings of surnames that a split may use. The endings are shared: they tell where a new name ends."""
+    new = lexicon("visitor_start_new")
+    return {"test": new[::2], "validation": new[1::2]}.get(split, lexicon("visitor_start"))
