@@ -122,6 +122,34 @@ def test_late_in_the_stream_grammar_and_sums_join_in():
                 assert eval(left) == int(right) <= 60
 
 
+def test_new_names_are_many_are_never_rude_and_belong_to_one_split():
+    names = {
+        split: {Pen(split, index, open_names=True).new_name() for index in range(3_000)}
+        for split in grammar.SPLITS
+    }
+    assert all(len(found) > 1_000 for found in names.values())
+    assert sum(map(len, names.values())) == len(set().union(*names.values()))
+    assert not set().union(*names.values()) & set(grammar.lexicon("syllable_left_out"))
+
+
+def test_a_set_tests_new_names_in_known_wordings_and_in_new_ones():
+    """What a test row says differs from every training row; its wording only in new_wordings."""
+    notes = {
+        file: [
+            json.loads(line)["messages"][0]["content"]
+            for line in (ROOT / "data" / "arithmetic" / f"{file}.jsonl").read_text().splitlines()
+        ]
+        for file in build.ROWS
+    }
+
+    def wordings(found: list[str]) -> set[str]:
+        return {re.sub(r"[A-Z]\w+|\d+", "_", text)[-30:] for text in found}
+
+    known = wordings(notes["train"])
+    shares = {file: len(wordings(found) & known) / len(wordings(found)) for file, found in notes.items()}
+    assert min(shares["validation"], shares["test"]) > 3 * shares["new_wordings"]
+
+
 def test_a_stream_goes_on_where_it_stopped():
     first = corpus.Stream("train")
     whole = list(islice(first, 60))
@@ -177,9 +205,9 @@ def test_an_instruction_set_keeps_its_splits_apart(name):
         for split in build.ROWS
     }
     users = {split: {row["messages"][0]["content"] for row in found} for split, found in rows.items()}
-    for split, count in build.ROWS.items():
-        assert len(rows[split]) == len(users[split]) == count
-    assert len(users["train"] | users["validation"] | users["test"]) == sum(build.ROWS.values())
+    for file, (count, *_) in build.ROWS.items():
+        assert len(rows[file]) == len(users[file]) == count
+    assert len(set().union(*users.values())) == sum(count for count, *_ in build.ROWS.values())
 
 
 def test_data_is_rebuilt_byte_for_byte(tmp_path):

@@ -24,7 +24,11 @@ SETS = {  # instruction set -> the module of genres that writes it
     "triage": "desk", "extract": "records", "arithmetic": "arithmetic",
     "summarise": "notices", "reply": "desk", "translate": "translation",
 }  # fmt: skip
-ROWS = {"train": 800, "validation": 100, "test": 200}
+# file -> rows, whose names, whose wordings
+ROWS = {
+    "train": (800, "train", "train"), "validation": (100, "validation", "train"), "test": (200, "test", "train"),
+    "new_wordings": (200, "test", "test"),
+}  # fmt: skip
 PREFERENCES = {"train": 800, "test": 200}
 CORPUS_BYTES = {"train": 4_000_000, "test": 1_000_000}   # of text, before compression
 LONGER = 3   # repetition is also measured on a text so many times as long as the sample
@@ -68,19 +72,19 @@ def write_rows(path: Path, rows: Iterable[dict]) -> int:
     return len(lines)
 
 
-def different(make: Callable[[Pen], dict], key: Callable[[dict], str], split: str, name: str, taken: set[str]) -> Iterator[dict]:
+def different(
+    make: Callable[[Pen], dict], key: Callable[[dict], str], split: str, name: str, taken: set[str], wordings: str = ""
+) -> Iterator[dict]:
     """Endless rows of one split, none of whose keys was taken before (in this split or another)."""
-    index = 0
-    while True:
-        row = make(Pen(split, f"{name}-{index}"))
-        index += 1
+    for index in itertools.count():
+        row = make(Pen(split, f"{name}-{index}", wordings, open_names=True))
         if key(row) not in taken:
             taken.add(key(row))
             yield row
 
 
 def instruction_set(folder: Path, name: str) -> dict[str, object]:
-    """Train, validation and test rows of one instruction set as messages."""
+    """The rows of one instruction set as messages."""
     example = import_module(f"data.recipes.genres.{SETS[name]}").SETS[name]
 
     def make(pen: Pen) -> dict:
@@ -89,11 +93,11 @@ def instruction_set(folder: Path, name: str) -> dict[str, object]:
 
     taken: set[str] = set()
     counts: dict[str, object] = {}
-    for split, count in ROWS.items():
-        rows = different(make, lambda row: row["messages"][0]["content"], split, name, taken)
-        written = list(numbered(f"{name}-{split}", rows, count))
-        counts[split] = write_rows(folder / f"{split}.jsonl", written)
-        counts[f"{split}_answers"] = counted(row["messages"][1]["content"] for row in written)
+    for file, (count, split, wordings) in ROWS.items():
+        rows = different(make, lambda row: row["messages"][0]["content"], split, name, taken, wordings)
+        written = list(numbered(f"{name}-{file}", rows, count))
+        counts[file] = write_rows(folder / f"{file}.jsonl", written)
+        counts[f"{file}_answers"] = counted(row["messages"][1]["content"] for row in written)
     first = json.loads((folder / "train.jsonl").read_text(encoding="utf-8").splitlines()[0])["messages"]
     return {**counts, "user": first[0]["content"], "assistant": first[1]["content"]}
 

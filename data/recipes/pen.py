@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from random import Random
 from typing import TypeVar
+from zlib import crc32
 
 from .grammar import expand, lexicon, patterns, tidy
 from .world import Person, Place, Product, Shop, Town, world
@@ -17,12 +19,15 @@ T = TypeVar("T")
 class Pen:
     """Writes for one split. `train` may mention the known town only; `validation` and `test` mention newcomers only.
 
+    wordings: the split whose patterns it may use; its own, unless another is named. open_names: visitors and places
+    are called something new each time, out of many thousand names, so that a name can only be copied.
+
     >>> Pen("train", seed=1).town is world().known
     True
     """
 
-    def __init__(self, split: str, seed: int | str):
-        self.split = split
+    def __init__(self, split: str, seed: int | str, wordings: str = "", open_names: bool = False):
+        self.split, self.wordings, self.open_names = split, wordings or split, open_names
         self.rng = Random(f"{split}-{seed}")
         self.town: Town = world().known if split == "train" else world().newcomers
 
@@ -33,7 +38,7 @@ class Pen:
     def raw(self, where: str, slots: dict) -> str:
         """As `say`, untidied, and `<list#slot>` drawings are added to the given dict."""
         name, _, group = where.partition(".")
-        return expand(self.pick(patterns(name, group, self.split)), self.rng, slots)
+        return expand(self.pick(patterns(name, group, self.wordings)), self.rng, slots)
 
     def pick(self, options: Sequence[T]) -> T:
         return options[int(self.rng.random() * len(options))]
@@ -56,7 +61,10 @@ class Pen:
                 return person
 
     def place(self) -> Place:
-        return self.pick(self.town.places)
+        place = self.pick(self.town.places)
+        if self.open_names and self.chance(0.7):
+            return replace(place, short=f"{self.new_name()} {self.pick(lexicon('open_place'))}")
+        return place
 
     def shop(self) -> Shop:
         return self.pick(self.town.shops)
@@ -67,8 +75,17 @@ class Pen:
     def visitor(self) -> Person:
         """Somebody passing through: a made-up surname, to be copied and not remembered; no facts beyond name and gender."""
         gender = self.pick(("she", "he"))
-        surname = self.pick(_starts(self.split)) + self.pick(lexicon("visitor_ending"))
+        surname = self.new_name() if self.open_names else self.pick(lexicon("visitor_start"))
+        surname += self.pick(lexicon("visitor_ending"))
         return Person(self.pick(_first_names(gender)), surname, gender, self.number(18, 80))
+
+    def new_name(self) -> str:
+        """One of thousands of syllables to begin a name with. No two splits have one in common."""
+        while True:
+            name = "".join(self.pick(lexicon(f"syllable_{part}")) for part in ("onset", "middle", "end")).capitalize()
+            split = {3: "test", 6: "validation"}.get(crc32(name.encode()) % 8, "train")
+            if split == self.split and name not in lexicon("syllable_left_out"):
+                return name
 
     def code(self) -> str:
         """A booking code such as `K7-204`."""
@@ -82,10 +99,3 @@ class Pen:
 def _first_names(gender: str) -> tuple[str, ...]:
     """First names of the whole world: a name met before makes nobody known, and one never met could not be copied."""
     return tuple(person.first for town in (world().known, world().newcomers) for person in town.people if person.gender == gender)
-
-
-@cache
-def _starts(split: str) -> tuple[str, ...]:
-    """The beginnings of surnames that a split may use. The endings are shared: they tell where a new name ends."""
-    new = lexicon("visitor_start_new")
-    return {"test": new[::2], "validation": new[1::2]}.get(split, lexicon("visitor_start"))

@@ -52,7 +52,7 @@ def sentence_groups() -> tuple[str, ...]:
 def sentence(words: Words, group: str = "") -> tuple[str, str]:
     """One English sentence and its French one."""
     pen = words.pen
-    return filled(words, pen.pick(pairs(group or pen.pick(sentence_groups()), pen.split)))
+    return filled(words, pen.pick(pairs(group or pen.pick(sentence_groups()), pen.wordings)))
 
 
 # `ma femme` is a wife and `ma fille` a daughter
