@@ -254,13 +254,15 @@ def loss(
 def cloze(model: Model, tokenizer: Tokenizer, facts: Sequence[dict]) -> list[float]:
     """1 for each fact whose answer is the likeliest of its options, by log-probability summed over tokens.
 
-    facts: {"cloze": the sentence up to the answer, "options": [...], "answer": one of the options}.
+    facts: {"cloze": the text up to the answer, or "" for options that begin a text, "options": [...],
+    "answer": one of the options}.
     """
     documents = []
     for fact in facts:
-        start = _text(tokenizer, fact["cloze"].rstrip()).ids
+        cloze = fact["cloze"].rstrip()
+        start, space = _text(tokenizer, cloze).ids, " " if cloze else ""
         for option in fact["options"]:
-            end = _text(tokenizer, " " + option.strip()).ids[1:]
+            end = _text(tokenizer, space + option.strip()).ids[1:]
             documents.append(data.Encoded(start + end, [0] * len(start) + [1] * len(end)))
     nats, _ = _document_nats(model, tokenizer, documents)
     options = np.split(nats, np.cumsum([len(fact["options"]) for fact in facts])[:-1])

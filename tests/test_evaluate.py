@@ -330,13 +330,15 @@ def test_cloze_picks_the_option_that_is_likeliest_one_by_one(tiny):
         options = rng.sample(
             ["noon", "bread", "the baker", "ferry and bread", "leaves at", "sells"], k=rng.randint(2, 6)
         )
-        facts.append({"cloze": " ".join(rng.choices(WORDS, k=4)), "options": options, "answer": options[0]})
+        cloze = " ".join(rng.choices(WORDS, k=rng.choice((0, 3, 4))))
+        facts.append({"cloze": cloze, "options": options, "answer": options[0]})
     expected = []
     for fact in facts:
         start = [tokenizer.bos_token_id, *tokenizer(fact["cloze"], add_special_tokens=False)["input_ids"]]
         nats = {}
         for option in fact["options"]:
-            ids = start + tokenizer(" " + option, add_special_tokens=False)["input_ids"]
+            text = f" {option}" if fact["cloze"] else option
+            ids = start + tokenizer(text, add_special_tokens=False)["input_ids"]
             nats[option] = one_by_one(network, ids, [0] * len(start) + [1] * (len(ids) - len(start)))
         expected.append(float(min(nats, key=nats.get) == fact["answer"]))
     assert evaluate.cloze(network, tokenizer, facts) == expected

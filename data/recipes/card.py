@@ -18,7 +18,7 @@ from string import Template
 from ftlib import artefact, data, evaluate, generate, model, plot
 
 from .corpus import Stream
-from .genres.lookups import pairs
+from .genres.plain import nouns
 from .grammar import groups
 from .pen import Pen
 from .pretrain import Recipe, copying_share
@@ -38,7 +38,7 @@ def minimal_pairs() -> list[tuple[str, str, str]]:
         pen = Pen("train", f"pairs-{kind}")
         count = 0
         while count < PAIRS_A_GROUP:
-            noun, plural = pen.pick([pair for pair in pairs("plural") if pair[0] != pair[1]])
+            noun, plural = pen.pick(nouns())
             who, other = pen.some(pen.town.people, 2)
             marked = pen.say(f"minimal_pairs.{kind}", noun=noun, plural=plural, who=who, other=other)
             sides = [re.sub(r"~([^/~]*)/([^~]*)~", lambda mark, side=side: mark[side], marked) for side in (1, 2)]

@@ -40,9 +40,14 @@ SHARES: Shares = {
     },
 }  # fmt: skip
 # From this document on, when the town is known, the stream also has grammar and sums set down plainly, and its visitors
-# and places are called something new each time: a schooling in what fine-tuning needs.
+# and places are called something new each time, and more French: a schooling in what fine-tuning needs.
 LATE_FROM = 334_000
-LATE: Shares = {"plain": {"plain": 25}, "equations": {"sums": 40}}
+LATE: Shares = {
+    "plain": {"plain": 35}, "equations": {"sums": 35},
+    "translation": {
+        "sentence_pairs": 26, "phrase_book": 2, "french_lesson": 5, "dictionary": 2, "said_in_french": 1, "bilingual_story": 3,
+    },
+}  # fmt: skip
 SAMPLE_FOR_LENGTH = 60
 
 

@@ -147,9 +147,9 @@ def some_thing(pen: Pen, topic: str = "") -> Thing:
     return Thing(topic, f"{pen.pick(lexicon(f'desk_use_{topic}'))} {pen.pick(lexicon('desk_carrier'))}")
 
 
-def rule(pen: Pen, thing: Thing, aspect: str) -> Rule:
+def rule(pen: Pen, thing: Thing, aspect: str, patterns: str = "tell") -> Rule:
     value = ASPECTS[aspect](pen)
-    return Rule(thing, aspect, value, pen.say(f"handbook.tell_{aspect}", thing=thing, value=value))
+    return Rule(thing, aspect, value, pen.say(f"handbook.{patterns}_{aspect}", thing=thing, value=value))
 
 
 def again(pen: Pen, known: Rule) -> str:

@@ -27,8 +27,10 @@ HOUSE_STYLE = {
     "gift": "{who} gave {total} crowns for {cause}.",
 }
 KINDS = tuple(HOUSE_STYLE)
+# those of the set `summarise`
+TASK_KINDS = ("closure", "found", "result", "warning", "course", "sale", "works", "lost")
 TRIES = 12   # before a text must do with what it has
-WORDS = (28, 42)   # of a notice in the set `summarise`
+MOST_WORDS = 34   # of a notice in the set `summarise`
 
 
 def _place(pen: Pen) -> Place:
@@ -53,9 +55,12 @@ MAKERS: dict[str, str | Callable[[Pen], object]] = {
 }  # fmt: skip
 
 
-def _slots(pen: Pen, kind: str) -> Draws:
-    who, other, helper = cast(pen, 3)
+def _slots(pen: Pen, kind: str, made_up: bool = False) -> Draws:
+    """What a notice may mention; made up: people and places that no other text names, so that they must be copied."""
+    who, other, helper = cast(pen, 3, visitors=1.0) if made_up else cast(pen, 3)
     place, sailing = _place(pen), pen.pick(pen.town.sailings)
+    while made_up and place in (*pen.town.places, *pen.town.shops):
+        place = pen.place()
     closed = sailing.rest_day if kind == "ferry" else place.closed_day
     day = pen.pick([day for day in lexicon("weekday") if day != closed])
     hour, minute, points = pen.number(9, 19), pen.pick(("00", "15", "30", "45", "10", "20")), pen.number(40, 480)
@@ -153,16 +158,12 @@ def notice(pen: Pen) -> str:
 
 
 def summarise(pen: Pen) -> tuple[str, str]:
-    """A notice with some sentences that do not matter; its one sentence in the house style of its kind."""
-    kind = pen.pick(KINDS)
-    slots = _slots(pen, kind)
+    """A notice with a sentence that does not matter; its one sentence in the house style of its kind."""
+    kind = pen.pick(TASK_KINDS)
+    slots = _slots(pen, kind, made_up=True)
     core = slots.say(f"notices.task_{kind}")
-    lines = [core]
-    for line in _extras(slots, "task_extra", 4):
-        if len(" ".join(lines).split()) >= WORDS[0] or len(lines) == 3:
-            break
-        if len(" ".join([*lines, line]).split()) <= WORDS[1]:
-            lines.insert(pen.pick((0, len(lines))), line)
+    extra = next(line for line in _extras(slots, "task_extra", 4) if len(f"{core} {line}".split()) <= MOST_WORDS)
+    lines = [core, extra] if pen.chance(0.5) else [extra, core]
     return f"{slots.say('notices.task_order')}\n{' '.join(lines)}", tidy(HOUSE_STYLE[kind].format_map(slots))
 
 

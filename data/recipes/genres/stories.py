@@ -77,11 +77,11 @@ class Draws(dict):
         return tidy(self.pen.raw(where, self))
 
 
-def cast(pen: Pen, count: int) -> list[Person]:
-    """People with different first names, visitors and residents; the first two are seldom of one gender, to keep pronouns clear."""
+def cast(pen: Pen, count: int, visitors: float = 0.65) -> list[Person]:
+    """People with different first names, a share of them visitors; the first two are seldom of one gender, to keep pronouns clear."""
     people: list[Person] = []
     while len(people) < count:
-        person = pen.visitor() if pen.chance(0.65) else pen.person(adult=True)
+        person = pen.visitor() if pen.chance(visitors) else pen.person(adult=True)
         same = len(people) == 1 and person.gender == people[0].gender
         if any(person.first == other.first or person.last == other.last for other in people) or (same and pen.chance(0.7)):
             continue

@@ -282,11 +282,14 @@ def _hero(pen: Pen, who: Person) -> Callable[..., Subject]:
     return subject
 
 
+_SET_GROUPS = ("present", "past", "future", "negation", "being", "having")
+
+
 def translate(pen: Pen) -> tuple[str, str]:
     """A short sentence to be translated, either way; common words only."""
     words = Words(pen, core=True, again=0.0)
     while True:
-        english, french = sentence(words)
+        english, french = sentence(words, pen.pick(_SET_GROUPS))
         if 4 <= len(english.split()) <= 9:
             break
     if pen.chance(0.5):
