@@ -354,7 +354,7 @@ ASKED = ("price", "where", "bring", "wait", "limit", "hours", "phone", "display"
 
 
 def reply_task(pen: Pen) -> Task:
-    """A ticket of 8 to 18 words with one question, and a passage of two rules on two things, of which one settles it."""
+    """A ticket of 7 to 14 words with one question, and a passage of two rules on two things, of which one settles it."""
     while True:
         things = [handbook.some_thing(pen) for _ in range(2)]
         passage = [handbook.rule(pen, thing, pen.pick(ASKED), "task") for thing in things]
@@ -362,7 +362,7 @@ def reply_task(pen: Pen) -> Task:
         name = str(who) if pen.chance(0.5) else who.first
         context = pen.say("desk.short_context", **slots)
         message = pen.say("desk.reply_message", question=handbook.question(pen, known), context=context, name=name)
-        if things[0].name != things[1].name and 8 <= len(message.split()) <= 18:
+        if things[0].name != things[1].name and 7 <= len(message.split()) <= 14:
             text = " ".join(rule.sentence for rule in passage)
             user = f"{pen.say('desk.reply_instruction')}\nTicket: {message}\nPassage: {text}"
             return Task(user, who.first, known, passage, slots)
