@@ -90,10 +90,11 @@ class Bench:
 
 
 def sweep(bench: Bench, names: list[str], methods: list[str], rates: list[float], epochs: list[int], record: Path) -> None:
-    """One seed on the validation split: score and seconds for each learning rate and number of epochs."""
+    """One seed on the validation split: the score for each learning rate and number of epochs."""
     for rate, passes, method, name in itertools.product(rates, epochs, methods, names):
         found = bench.run(name, method, Recipe(passes, rate), 800, 0, "validation")
-        write(record, {"set": name, "method": method, "learning_rate": rate, "weights": bench.weights, **found})
+        chosen = {"set": name, "method": method, "learning_rate": rate, "epochs": passes}
+        write(record, {**chosen, "weights": bench.weights, "score": found["score"]})
 
 
 def calibrate(bench: Bench, names: list[str], record: Path) -> None:
