@@ -1,0 +1,29 @@
+"""The numbers that the shipped base model is sold with belong to its weights, its data and its recipes."""
+
+import json
+from pathlib import Path
+
+from data.recipes import calibrate
+from ftlib import artefact
+
+MODEL = Path(__file__).parents[1] / "data" / "base-model"
+WEIGHTS = artefact.digest(MODEL / "model.safetensors")
+TABLE = json.loads((MODEL / "calibration.json").read_text())
+
+
+def test_the_table_is_that_of_the_record_of_runs():
+    assert calibrate.summary(MODEL / "calibration.jsonl", WEIGHTS) == TABLE
+
+
+def test_every_set_was_run_with_every_seed():
+    assert list(TABLE["sets"]) == list(TABLE["forgetting"]) == list(calibrate.SETS)
+    for columns in TABLE["sets"].values():
+        seeds = {what: column["seeds"] for what, column in columns.items()}
+        assert seeds == {"base": 1, **dict.fromkeys(("full", "lora", "full_50", "full_500"), calibrate.SEEDS)}
+        assert all(column["low"] <= column["mean"] <= column["high"] for column in columns.values())
+
+
+def test_the_card_and_the_manifest_are_of_these_weights():
+    manifest = json.loads((MODEL / "manifest.json").read_text())
+    assert manifest["weights"] == TABLE["weights"] == WEIGHTS
+    assert "Not calibrated yet" not in (MODEL / "README.md").read_text()
