@@ -305,8 +305,11 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
     """Runs the jobs in a pool of processes and says on stderr which ones failed, and why."""
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
+
     results = []
-    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
+    # A shell starts what it sends to the background deaf to interrupts, and its children inherit that.
+    listen = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.default_int_handler)}
+    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn"), **listen) as pool:
         for job, future in [(job, pool.submit(execute, job)) for job in jobs]:
             try:
                 result = future.result()

@@ -207,18 +207,19 @@ Path("pid").write_text(str(os.getpid()))
 time.sleep(60)"""
 
 
-@pytest.mark.parametrize("stop", [
-    lambda process: os.killpg(process.pid, signal.SIGINT),  # a keyboard reaches the whole group
-    lambda process: process.terminate(),  # a scheduler may reach the command alone
-], ids=["keyboard", "scheduler"])  # fmt: skip
-def test_an_interrupted_run_is_done_again_and_leaves_no_process(notebooks, tmp_path, command, stop):
+@pytest.mark.parametrize(("stop", "begin"), [
+    (lambda process: os.killpg(process.pid, signal.SIGINT), []),  # a keyboard reaches the whole group
+    (lambda process: process.terminate(), []),  # a scheduler may reach the command alone
+    (lambda process: process.terminate(), ["sh", "-c", "trap '' INT; exec \"$@\"", "-"]),  # as `command &` in a script
+], ids=["keyboard", "scheduler", "background"])  # fmt: skip
+def test_an_interrupted_run_is_done_again_and_leaves_no_process(notebooks, tmp_path, command, stop, begin):
     write(notebooks / "0_foundations", "0_91_small.ipynb", WAITS)
     program = (
         "import sys; from pathlib import Path; from ftlib.run import main\n"
         f"if __name__ == '__main__': sys.exit(main(sys.argv[1:], Path({str(notebooks)!r})))"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "run", "0.91"],
+        [*begin, sys.executable, "-c", program, "run", "0.91"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         start_new_session=True,
