@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..grammar import lexicon
 from ..pen import Pen
@@ -106,4 +106,66 @@ def secret_talk(pen: Pen) -> str:
     return counter_talk(pen, secret=True)
 
 
+# ---- the set `dialogue` ------------------------------------------------------------------------------------------
+
+# desk -> what it is asked about; each has two respects, called price and place whatever they are
+_DESKS: dict[str, Callable[[Pen], str]] = {
+    "shop": lambda pen: pen.pick(lexicon("dialogue_goods")), "ferry": Pen.new_name, "inn": Pen.new_name,
+    "library": lambda pen: f"{pen.pick(lexicon('record_title_first'))} {pen.pick(lexicon('record_title_last'))}",
+}  # fmt: skip
+_VALUES: dict[str, Callable[[Pen], str]] = {
+    "ferry_price": Pen.time, "inn_place": lambda pen: str(pen.number(1, 9)), "library_price": lambda pen: pen.pick(lexicon("weekday")),
+    "price": lambda pen: str(pen.number(2, 98)), "place": lambda pen: str(pen.number(1, 30)),
+}  # fmt: skip
+_TOLD: dict[str, Callable[[Pen], str]] = {"code": Pen.code, "name": lambda pen: str(pen.visitor()), "home": Pen.new_name}
+
+
+def dialogue(pen: Pen) -> list[dict]:
+    """Two or three exchanges under a system turn -> the last answer, which needs that turn and an earlier one.
+
+    The system turn holds four statements (two things in two respects) and the words that end every answer. The
+    last question asks for the respect asked before ("And the oysters?"), for the thing asked about before ("And
+    the price?"), or for what the visitor said first.
+    """
+    desk, told = pen.pick(tuple(_DESKS)), pen.pick(tuple(_TOLD))
+    one, two = _different(pen, _DESKS[desk])
+    facts = {}
+    for respect in ("price", "place"):
+        values = _different(pen, _VALUES.get(f"{desk}_{respect}", _VALUES[respect]))
+        for thing, value in zip((one, two), values, strict=True):
+            facts[thing, respect] = pen.say(f"service.{desk}_{respect}", thing=thing, value=value)
+    mine, end = _TOLD[told](pen), pen.say("service.desk_closing", place=new_place(pen), name=pen.visitor().first)
+    statements = pen.some(list(facts.values()), len(facts))
+    rule = pen.say("service.desk_rule", closing=end)
+    system = " ".join([pen.say("service.desk_role", place=new_place(pen)), *statements, rule])
+
+    respect, other = pen.some(("price", "place"), 2)
+    last = pen.pick(("other", "again", "recall"))
+    asked = [(pen.say(f"service.{desk}_ask_{respect}", thing=one), facts[one, respect])]
+    if last != "again" and pen.chance(0.6):   # a second exchange before the last
+        asked.append((pen.say(f"service.{desk}_again_{other}"), facts[one, other]))
+        respect = other
+    if last == "recall":
+        asked.append((pen.say(f"service.recall_{told}"), pen.say(f"service.recalled_{told}", mine=mine)))
+    elif last == "again":
+        asked.append((pen.say(f"service.{desk}_again_{other}"), facts[one, other]))
+    else:
+        asked.append((pen.say(f"service.{desk}_other", thing=two), facts[two, respect]))
+    if last == "recall" or pen.chance(0.5):
+        asked[0] = (f"{pen.say(f'service.told_{told}', mine=mine)} {asked[0][0]}", asked[0][1])
+    messages = [{"role": "system", "content": system}]
+    for question, answer in asked:
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": f"{answer} {end}"}]
+    return [{"messages": messages}]
+
+
+def _different(pen: Pen, make: Callable[[Pen], str]) -> tuple[str, str]:
+    """Two values, the second another than the first."""
+    first = second = make(pen)
+    while second == first:
+        second = make(pen)
+    return first, second
+
+
+SETS = {"dialogue": dialogue}
 GENRES = {"counter_talk": counter_talk, "secret_talk": secret_talk}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..grammar import lexicon
 from ..pen import Pen
+from ..world import EVENT_KINDS
 from .service import chat, new_place
 
 CALL = "<|call|>"
 
 
-def tool(name: str, **properties: str) -> dict:
+def tool(name: str, /, **properties: str) -> dict:
     """A tool as OpenAI's interface has it. properties: argument -> its type."""
     schema = {"type": "object", "properties": {argument: {"type": kind} for argument, kind in properties.items()}}
     return {"type": "function", "function": {"name": name, "parameters": schema}}
@@ -71,4 +72,67 @@ def tool_talk(pen: Pen) -> str:
     return chat(turns)
 
 
+# ---- the set `tools` ---------------------------------------------------------------------------------------------
+
+TOOLS = {
+    "ferry": tool("ferry_times", to="string", day="string"), "stock": tool("shop_stock", item="string", shop="string"),
+    "loan": tool("library_loan", title="string"), "tide": tool("tide_times", place="string", day="string"),
+    "weather": tool("weather", place="string", day="string"), "event": tool("event_times", name="string"),
+}  # fmt: skip
+OFFERED = 3
+
+
+def _tide(pen: Pen) -> dict:
+    hour, minutes = pen.number(1, 10), pen.number(0, 5)
+    times = [f"{hour}:{minutes}0", f"{hour + pen.number(6, 7)}:{minutes}5"]
+    return dict(zip(pen.some(("high", "low"), 2), times, strict=True))
+
+
+# tool -> what it returns
+_RESULTS: dict[str, Callable[[Pen], dict]] = {
+    "ferry": lambda pen: {"leaves": pen.time(), "quay": pen.number(1, 19)},
+    "stock": lambda pen: {"left": pen.number(2, 40), "price": pen.number(2, 98)},
+    "loan": lambda pen: {"due": pen.pick(lexicon("weekday")), "waiting": pen.number(2, 30)},
+    "tide": _tide,
+    "weather": lambda pen: {"warm": pen.number(2, 31), "rain": pen.number(5, 95)},
+    "event": lambda pen: {"starts": pen.time(), "seats": pen.number(2, 90)},
+}
+
+
+def tools(pen: Pen) -> list[dict]:
+    """A question, the call that it needs, what the tool returns, and the answer; where no tool offered fits, it says so.
+
+    Arguments are names, days and titles: they stand in the call as they stand in the question.
+    """
+    name = pen.pick(tuple(TOOLS))
+    missing = pen.chance(1 / 8)
+    others = pen.some([other for other in TOOLS if other != name], OFFERED - (not missing))
+    given = pen.some(others if missing else [name, *others], OFFERED)
+    slots = {
+        "to": pen.new_name(), "day": pen.pick(lexicon("weekday")), "place": pen.new_name(), "shop": new_place(pen),
+        "item": f"{pen.new_name()} {pen.product().noun}", "name": f"{pen.new_name()} {pen.pick(EVENT_KINDS)}",
+        "title": f"{pen.pick(lexicon('record_title_first'))} {pen.pick(lexicon('record_title_last'))}",
+    }  # fmt: skip
+    result = _RESULTS[name](pen)
+    wanted = pen.pick(tuple(result))
+    messages = [
+        {"role": "system", "content": pen.say("tools.system", place=new_place(pen))},
+        {"role": "user", "content": pen.say(f"tools.{name}_{wanted}", **slots)},
+    ]
+    if missing:
+        messages.append({"role": "assistant", "content": pen.say("tools.none")})
+    else:
+        function = TOOLS[name]["function"]
+        arguments = json.dumps({key: slots[key] for key in function["parameters"]["properties"]}, ensure_ascii=False)
+        call = {"id": "call_1", "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+        answer = pen.say(f"tools.{name}_{wanted}_say", value=result[wanted], **slots)
+        messages += [
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "call_1", "content": json.dumps(result, ensure_ascii=False)},
+            {"role": "assistant", "content": answer},
+        ]
+    return [{"tools": [TOOLS[each] for each in given], "messages": messages}]
+
+
+SETS = {"tools": tools}
 GENRES = {"tool_talk": tool_talk}
