@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-# The end token belongs to the answer: a model that is not trained on it never stops.
+# One turn is a token that names its role, the text, and, after an assistant's turn, the end token, which belongs to the
+# answer: a model that is not trained on it never stops. Thinking stands before the answer, tool calls after it as JSON.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' }}"
-    "{% if message['role'] == 'assistant' %}"
-    "{% generation %}{{ message['content'] + eos_token }}{% endgeneration %}"
+    "{% if message['role'] == 'assistant' %}{% generation %}"
+    "{% if message['reasoning_content'] %}{{ '<|think|>' + message['reasoning_content'] + '<|/think|>' }}{% endif %}"
+    "{{ message['content'] or '' }}"
+    "{% for call in message['tool_calls'] or [] %}{{ '<|call|>' + (call['function'] or call) | tojson }}{% endfor %}"
+    "{{ eos_token }}{% endgeneration %}"
     "{% else %}{{ message['content'] }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )

@@ -18,34 +18,28 @@ from random import Random
 from .pen import Pen
 
 Genre = Callable[[Pen], str]
-Shares = dict[str, dict[str, float]]
 
 # module -> {genre: share of the corpus's words, in percent before normalising}
-SHARES: Shares = {
-    "encyclopaedia": {"entry": 14, "fact_list": 18, "questions": 18},
-    "lookups": {"pattern": 5, "mixed_patterns": 2, "labels": 3, "table": 5, "belongings": 4, "list_twice": 4, "quotations": 3},
-    "stories": {"story": 9},
-    "dialogues": {"dialogue": 5},
+SHARES: dict[str, dict[str, float]] = {
+    "encyclopaedia": {"entry": 15, "fact_list": 20, "questions": 20},
+    "register": {"register": 2, "portraits": 2.5, "stranger": 0.4, "ways_to_work": 1},
+    "reading": {"reading": 18},
+    "lookups": {"pattern": 6, "mixed_patterns": 2, "labels": 3, "table": 4, "belongings": 3, "list_twice": 3, "quotations": 2},
+    "stories": {"story": 6},
+    "dialogues": {"dialogue": 3},
     "turns": {"dialogue_turns": 2},
-    "notices": {"notice": 8},
-    "desk": {"ticket": 6, "handbook_page": 6},
+    "notices": {"notice": 6},
+    "desk": {"ticket": 5, "handbook_page": 4},
     "reviews": {"review": 3},
-    "howto": {"howto": 3},
-    "shapes": {"shapes": 3},
-    "spoken": {"spoken": 3},
-    "records": {"record": 7, "record_series": 4},
-    "arithmetic": {"word_problems": 9, "number_lesson": 2, "drills": 6, "till": 1, "timetable_sums": 0.5, "running_count": 1},
+    "howto": {"howto": 2},
+    "shapes": {"shapes": 2},
+    "spoken": {"spoken": 2},
+    "records": {"record": 6, "record_series": 3},
+    "plain": {"plain": 6},
+    "arithmetic": {"word_problems": 6, "number_lesson": 1.5, "drills": 4, "till": 1, "timetable_sums": 0.5, "running_count": 0.5},
+    "equations": {"sums": 5},
     "translation": {
-        "sentence_pairs": 5, "phrase_book": 1.5, "french_lesson": 1.5, "dictionary": 1.5, "said_in_french": 1, "bilingual_story": 1.5,
-    },
-}  # fmt: skip
-# From this document on, when the town is known, the stream also has grammar and sums set down plainly, and its visitors
-# and places are called something new each time, and more French: a schooling in what fine-tuning needs.
-LATE_FROM = 334_000
-LATE: Shares = {
-    "plain": {"plain": 35}, "equations": {"sums": 35},
-    "translation": {
-        "sentence_pairs": 26, "phrase_book": 2, "french_lesson": 5, "dictionary": 2, "said_in_french": 1, "bilingual_story": 3,
+        "sentence_pairs": 8, "phrase_book": 1.5, "french_lesson": 2, "dictionary": 1, "said_in_french": 1, "bilingual_story": 1.5,
     },
 }  # fmt: skip
 SAMPLE_FOR_LENGTH = 60
@@ -55,19 +49,20 @@ SAMPLE_FOR_LENGTH = 60
 def genres() -> dict[str, Genre]:
     """Every genre by name."""
     found: dict[str, Genre] = {}
-    for module, shares in (SHARES | LATE).items():
+    for module, shares in SHARES.items():
         available = import_module(f"data.recipes.genres.{module}").GENRES
         found |= {name: available[name] for name in shares}
     return found
 
 
 @cache
-def _cumulative(late: bool) -> tuple[list[str], list[float]]:
+def _cumulative() -> tuple[list[str], list[float]]:
     """Genre names with cumulative probabilities per document: a genre of long documents is drawn less often."""
     names, weights = [], []
-    for shares in (SHARES | LATE if late else SHARES).values():
+    for shares in SHARES.values():
         for name, share in shares.items():
-            words = sum(len(genres()[name](Pen("train", f"length-{index}")).split()) for index in range(SAMPLE_FOR_LENGTH))
+            pens = (Pen("train", f"length-{index}", open_names=True) for index in range(SAMPLE_FOR_LENGTH))
+            words = sum(len(genres()[name](pen).split()) for pen in pens)
             names.append(name)
             weights.append(share / words)
     total = sum(weights)
@@ -81,12 +76,11 @@ class Document:
 
 
 def document(split: str, index: int, seed: int = 0) -> Document:
-    """Document number `index` of a split."""
-    late = index >= LATE_FROM
-    names, cumulative = _cumulative(late)
+    """Document number `index` of a split. Visitors and places are called something new each time (`open_names`)."""
+    names, cumulative = _cumulative()
     draw = Random(f"genre-{split}-{seed}-{index}").random()
     genre = next(name for name, limit in zip(names, cumulative, strict=True) if draw <= limit)
-    return Document(genre, genres()[genre](Pen(split, f"{seed}-{index}", open_names=late or split != "train")))
+    return Document(genre, genres()[genre](Pen(split, f"{seed}-{index}", open_names=True)))
 
 
 @dataclass
@@ -113,12 +107,11 @@ class Stream:
             self.repeated += 1
 
 
-def digest(split: str, seed: int, documents: int = 1_000) -> str:
-    """Of the first and of the first late documents: tells whether the recipes still write what a model was trained on."""
+def digest(split: str, seed: int, documents: int = 2_000) -> str:
+    """Of the first documents: tells whether the recipes still write what a model was trained on."""
     found = blake2b(digest_size=16)
-    for start in (0, LATE_FROM):
-        for index in range(start, start + documents):
-            found.update(document(split, index, seed).text.encode() + b"\0")
+    for index in range(documents):
+        found.update(document(split, index, seed).text.encode() + b"\0")
     return found.hexdigest()
 
 

@@ -25,7 +25,7 @@ class Fact:
 
 # relation -> how to read its value off the entity ("" = the entity has no such fact); the key names the pattern groups
 PERSON: dict[str, Callable[[Person], object]] = {
-    "job": lambda e: e.job if e.age >= 18 else "", "workplace": lambda e: e.workplace if e.age >= 18 else "",
+    "job": lambda e: e.job if e.age >= 18 else "", "workplace": lambda e: (e.age >= 18 and e.workplace) or "",
     "street": lambda e: e.street, "hobby": lambda e: e.hobby, "food": lambda e: e.food, "pet": lambda e: e.pet,
     "instrument": lambda e: e.instrument, "birthday": lambda e: e.birthday, "free_day": lambda e: e.free_day if e.age >= 18 else "",
     "colour": lambda e: e.colour, "partner": lambda e: e.partner or "",

@@ -51,6 +51,7 @@ class Recipe:
     muon_learning_rate: float = 3e-3
     adam_learning_rate: float = 2e-3
     copying_tokens: int = 1_800_000
+    copying_first: float = 1.0
     probe_every: int = 2_000_000
     embedding_deviation: float = 0.06
     hidden_size: int = 256
@@ -81,6 +82,8 @@ def build(recipe: Recipe, tokenizer) -> LlamaForCausalLM:
 def look_back(model: LlamaForCausalLM) -> None:
     """Let heads 0, 1 and 2 of the first block attend one, two and three tokens back: a start, trained on like the rest.
 
+    It is added to the random weights: a row of zeros in both query and key would never get a gradient.
+
     A direction that all embeddings share gives queries and keys a part that does not depend on the token (a Llama has no
     biases for it); turning that part of the query by `back` positions makes its product with the keys largest there,
     under the rotary encoding (Su et al., 2021, section 3.2.2). With tied embeddings it adds the same to every logit.
@@ -95,15 +98,15 @@ def look_back(model: LlamaForCausalLM) -> None:
         rows = slice(head * 2 * half, (head + 1) * 2 * half)
         query = torch.cat([strength * torch.cos(back * turn), -strength * torch.sin(back * turn)])
         key = torch.cat([strength, torch.zeros(half)])
-        attention.q_proj.weight[rows] = torch.outer(query, shared / shared.norm())
-        attention.k_proj.weight[rows] = torch.outer(key, shared / shared.norm())
+        attention.q_proj.weight[rows] += torch.outer(query, shared / shared.norm())
+        attention.k_proj.weight[rows] += torch.outer(key, shared / shared.norm())
 
 
 def copying_share(recipe: Recipe, tokens: int) -> float:
-    """Share of the rows after `tokens` tokens that are there to be copied: all, then 15 %, in the decay 5 %."""
+    """Share of the rows after `tokens` tokens that are there to be copied."""
     if tokens < recipe.copying_tokens:
-        return 1.0
-    return 0.15 if rate(recipe, tokens) == 1 else 0.05
+        return recipe.copying_first
+    return 0.1 if rate(recipe, tokens) >= 1 else 0.05
 
 
 def copying_row(rng: Random, length: int, vocabulary: int, easy: bool) -> list[int]:
@@ -238,6 +241,7 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
             with (folder / "curve.jsonl").open("a") as file:
                 file.write(json.dumps(point) + "\n")
             print(json.dumps(point), flush=True)
+            model.save_pretrained(folder / f"at-{tokens // 1_000_000}M")
         if done or time.perf_counter() - saved_at > 300 or time.perf_counter() - began > 60 * minutes:
             saved_at = time.perf_counter()
             _save(state_file, {

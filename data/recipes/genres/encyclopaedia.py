@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from ..facts import Entity, Fact, entities, facts, facts_of, say, tell
+from ..facts import Entity, entities, facts, facts_of, say, tell
 from ..pen import Pen
 from ..world import Person, Place, Product, Sailing
 
@@ -65,31 +65,31 @@ def fact_list(pen: Pen) -> str:
     return pen.pick(("\n", " ", "\n- ")).join(tell(pen, fact) for fact in pen.some(facts(pen.town), pen.number(5, 14)))
 
 
-_LAYOUTS: tuple[Callable[[str, str], str], ...] = (
+# A reply of lower-case words is the same tokens as in a sentence: a space stands before it.
+LAYOUTS: tuple[Callable[[str, str], str], ...] = (
     lambda question, reply: f"Q: {question}\nA: {reply}",
     lambda question, reply: f"{question} {reply}",
     lambda question, reply: f"Question: {question}\nReply: {reply}",
     lambda question, reply: f"- {question}\n- {reply}",
-    lambda question, reply: f'"{question}" "{reply}"',
+    lambda question, reply: f"<|user|>{question}<|assistant|>{reply}<|eos|>",
 )
 
 
 def questions(pen: Pen) -> str:
     """Questions with replies: the bare value, or a whole sentence."""
-    layout, short = pen.pick(_LAYOUTS), pen.chance(0.6)
+    layout, short = pen.pick(LAYOUTS), pen.chance(0.6)
     chosen = pen.some(facts(pen.town), pen.number(4, 10))
     if pen.chance(0.3):
         entity = pen.pick(entities(pen.town))
         chosen = pen.some(facts_of(entity), min(len(facts_of(entity)), 6))
-    pairs = [layout(say(pen, fact, "question"), _reply(pen, fact, short)) for fact in chosen]
-    text = "\n".join(pairs)
-    return pen.say("encyclopaedia.qa_open") + "\n" + text if pen.chance(0.5) else text
+    pairs = [layout(say(pen, fact, "question"), fact.value if short else tell(pen, fact)) for fact in chosen]
+    text = lines(pairs)
+    return pen.say("encyclopaedia.qa_open") + "\n" + text if pen.chance(0.5) and not text.startswith("<|") else text
 
 
-def _reply(pen: Pen, fact: Fact, short: bool) -> str:
-    if short:
-        return fact.value[:1].upper() + fact.value[1:] + "."
-    return tell(pen, fact)
+def lines(pairs: Iterable[str]) -> str:
+    """One a line; turns of a talk follow each other directly."""
+    return "\n".join(pairs).replace("<|eos|>\n", "<|eos|>")
 
 
 GENRES = {"entry": entry, "fact_list": fact_list, "questions": questions}
