@@ -309,28 +309,36 @@ def _first_line(error: Exception) -> str:
 
 
 def load(name: str, split: str) -> list[dict]:
-    """A split of a shipped set: load("triage", "train") -> [{"id": ..., "messages": [...]}, ...]."""
-    return _shipped(f"{name}/{split}.jsonl")
+    """A file of a shipped set: load("triage", "train") -> [{"id": ..., "messages": [...]}, ...].
 
-
-def facts() -> list[dict]:
-    """Questions about the town, some known to the base model and some new: see data/facts."""
-    return _shipped("facts/facts.jsonl")
-
-
-def corpus(name: str) -> list[dict]:
-    """Texts of the town, [{"text": ..., "genre": ...}, ...]: a "sample" of the corpus, or the "held_out"."""
-    return _shipped(f"corpus/{name}.jsonl.gz")
-
-
-def _shipped(name: str) -> list[dict]:
-    known = sorted(path.relative_to(DATA).as_posix() for path in DATA.glob("*/*.jsonl*"))
-    if name not in known:
-        hint = closest(name, known) or f"; there are {', '.join(known) or 'none'}"
-        raise WorkbookError(f"the workbook ships no data {name}{hint}")
-    content = (DATA / name).read_bytes()
-    text = (gzip.decompress(content) if name.endswith(".gz") else content).decode()
+    Also load("facts", "facts"), load("corpus", "held_out"), load("island", "corpus"): see the cards in data.
+    """
+    wanted = f"{name}/{split}"
+    files = {f"{path.parent.name}/{path.name.partition('.')[0]}": path for path in DATA.glob("*/*.jsonl*")}
+    if wanted not in files:
+        hint = closest(wanted, files) or f"; there are {', '.join(sorted(files)) or 'none'}"
+        raise WorkbookError(f"the workbook ships no data {wanted}{hint}")
+    path = files[wanted]
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
     return [json.loads(line) for line in text.split("\n") if line]
+
+
+def each_answer(rows: Iterable[dict]) -> list[dict]:
+    """A row for each assistant turn of `rows`, which it ends with: to score not the last answer alone."""
+    return [
+        row | {"messages": row["messages"][: number + 1]}
+        for row in rows
+        for number, message in enumerate(row["messages"])
+        if message["role"] == "assistant"
+    ]
+
+
+def said(message: Mapping) -> str:
+    """What an assistant turn says: its text, or a tool call as JSON, without the token that begins one."""
+    calls = [call["function"] for call in message.get("tool_calls") or []]
+    texts = [json.dumps(call | {"arguments": json.loads(call["arguments"])}) for call in calls]
+    return "\n".join([*([message["content"]] if message["content"] else []), *texts])
 
 
 def split(rows: Sequence, fractions: Sequence[float], seed: int) -> list[list]:

@@ -8,13 +8,13 @@ import io
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from string import Template
 
 from . import corpus, island
-from .facts import Fact, cloze, facts, say, values
+from .facts import Fact, cloze, facts, fits, say, values
 from .grammar import groups
 from .pen import Pen
 from .world import world
@@ -41,9 +41,10 @@ ROWS_OF = {
 CORPUS_BYTES = {"train": 4_000_000, "test": 1_000_000}   # of text, before compression
 LONGER = 3   # repetition is also measured on a text so many times as long as the sample
 NOT_PLAIN_ENGLISH = {"ticket", *corpus.SHARES["translation"]}   # typing mistakes, and French
+PACKED = ("tools", "preferences")   # compressed: what their rows repeat would fill a third of data/
 KNOWN_FACTS = 1_000
 OPTIONS = 10
-LIMIT_BYTES = 8_000_000
+LIMIT_BYTES = 9_000_000
 
 
 def main() -> None:
@@ -53,7 +54,7 @@ def main() -> None:
     counts = {name: instruction_set(out / name, name) for name in SETS}
     counts |= {
         "facts": fact_set(out / "facts"),
-        "island": island.write(out / "island"),
+        "island": island_sets(out / "island"),
         "handbook": handbook(out / "handbook"),
         "corpus": corpus_sample(out / "corpus"),
     }
@@ -106,12 +107,13 @@ def prompt(row: dict) -> list[dict]:
 def instruction_set(folder: Path, name: str) -> dict[str, object]:
     """The rows of one set, as messages or as preference pairs."""
     module = import_module(f"data.recipes.genres.{SETS[name]}")
+    suffix = ".jsonl.gz" if name in PACKED else ".jsonl"
     taken: set[str] = set()
     counts: dict[str, object] = {}
     for file, (count, split, wordings) in ROWS_OF.get(name, ROWS).items():
         items = different(module.SETS.get(file, module.SETS[name]), split, name if file in ROWS else file, taken, wordings)
         written = list(numbered(f"{name}-{file}", items, count))
-        counts[file] = write_rows(folder / f"{file}.jsonl", written)
+        counts[file] = write_rows(folder / f"{file}{suffix}", written)
         counts[f"{file}_answers"] = counted(label(row) for row in written)
         if file == "train":
             counts["example"] = shown(written[0])
@@ -156,35 +158,57 @@ def fact_set(folder: Path) -> dict[str, object]:
     # A name that holds the answer (the Kiln Road Forge, in Kiln Road) would give it away.
     known, new = ([fact for fact in facts(town) if fact.value not in fact.name] for town in (world().known, world().newcomers))
     known = pen.some(known, KNOWN_FACTS)
-    rows = [fact_row(pen, fact, index, True) for index, fact in enumerate(known)]
-    rows += [fact_row(pen, fact, index, False) for index, fact in enumerate(new)]
+    rows = [{"id": f"known-{index:04d}", "known": True, **fact_row(pen, fact, index)} for index, fact in enumerate(known)]
+    rows += [{"id": f"new-{index:04d}", "known": False, **fact_row(pen, fact, index)} for index, fact in enumerate(new)]
     write_rows(folder / "facts.jsonl", rows)
     return {"known": len(known), "new": len(rows) - len(known), "relations": len({row["relation"] for row in rows}), "options": OPTIONS}
 
 
-def fact_row(pen: Pen, fact: Fact, index: int, known: bool) -> dict:
+def fact_row(pen: Pen, fact: Fact, index: int) -> dict:
     questions: dict[str, None] = {}
     while len(questions) < 4:
         questions[say(pen, fact, "question")] = None
     question, *paraphrases = questions
-    # Each option is as well known as the answer, and fits the article before it: else form would decide, not knowledge.
+    # Each option is as well known as the answer: else form would decide, not knowledge.
     likely, newcomers = (values(fact.relation, town) for town in (world().known, world().newcomers))
     if fact.value not in likely and len(newcomers) > 1:
         likely = newcomers
+    return {"question": question, "paraphrases": paraphrases, **told(pen, fact, index, likely)}
+
+
+def told(pen: Pen, fact: Fact, index: int, likely: Sequence[str]) -> dict:
+    """What a fact is: whom it is about, a statement, a sentence up to the answer, and the answer among other values."""
     start = cloze(pen, fact, index)
     pool = [value for value in likely if value != fact.value and fits(start, value)]
     options = [fact.value, *pen.some(pool, min(OPTIONS - 1, len(pool)))]
     pen.rng.shuffle(options)
     return {
-        "id": f"{'known' if known else 'new'}-{index:04d}", "entity": fact.name, "relation": fact.relation, "known": known,
-        "question": question, "answer": fact.value, "paraphrases": paraphrases,
-        "statement": say(pen, fact, "statement"), "cloze": start, "options": options,
+        "entity": fact.name, "relation": fact.relation, "answer": fact.value, "statement": say(pen, fact, "statement"),
+        "cloze": start, "options": options,
     }  # fmt: skip
 
 
-def fits(start: str, value: str) -> bool:
-    """Whether a value may follow the article that a sentence ends with, if it ends with one."""
-    return not start.endswith((" a", " an")) or start.endswith(" an") == (value[0] in "aeiou")
+def island_sets(folder: Path) -> dict[str, object]:
+    """The island's corpus, its facts, and questions: of each split's entities, in wordings for all and in one kept back."""
+    corpus_rows = list(island.documents())
+    numbers: dict[str, object] = {
+        "documents": write_rows(folder / "corpus.jsonl.gz", corpus_rows),
+        "words": sum(len(row["text"].split()) for row in corpus_rows),
+    }
+    pen = island.IslandPen("facts")
+    rows = [
+        {"id": f"island-{index:04d}", "split": island.split_of(fact.entity), **told(pen, fact, index, values(fact.relation, island.town()))}
+        for index, fact in enumerate(island.asked())
+    ]
+    numbers["facts"] = write_rows(folder / "facts.jsonl", rows)
+    for file, (_, split, wordings) in ROWS.items():
+        found = [(row, fact) for row, fact in zip(rows, island.asked(), strict=True) if row["split"] == split]
+        asked = {island.question(pen, fact, wordings == "test"): row for row, fact in found * (3 if split == "train" else 1)}
+        numbers[file] = write_rows(folder / f"{file}.jsonl", (
+            {"id": f"island-{file}-{index:04d}", "fact": row["id"], "messages": turns(question, row["answer"])}
+            for index, (question, row) in enumerate(asked.items())
+        ))  # fmt: skip
+    return numbers
 
 
 def counted(labels: Iterable[str]) -> str:
@@ -227,11 +251,11 @@ def corpus_sample(folder: Path) -> dict[str, object]:
     numbers["genres"] = len(corpus.genres())
     written = [file.stem for file in HERE.glob("patterns/*.txt") if file.stem != "minimal_pairs"]   # those examine, they do not write
     numbers["patterns"] = sum(len(lines) for name in written for lines in groups(name).values())
-    numbers |= {"shares": shared(corpus.SHARES), "late": shared(corpus.LATE), "late_from": f"{corpus.LATE_FROM:,}"}
+    numbers |= {"shares": shared(corpus.SHARES)}
     return numbers
 
 
-def shared(shares: corpus.Shares) -> str:
+def shared(shares: dict[str, dict[str, float]]) -> str:
     """The shares of genres in words."""
     return ", ".join(f"{name} {share:g}" for genres in shares.values() for name, share in genres.items())
 

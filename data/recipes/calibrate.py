@@ -62,8 +62,8 @@ class Bench:
     def __init__(self):
         self.base, self.tokenizer = model.load(settings.MODELS["tiny"], "cpu")
         self.weights = artefact.digest(Path(settings.MODELS["tiny"]) / "model.safetensors")
-        known = [fact for fact in data.facts() if fact["known"]][:FACTS]
-        self.known, self.held_out = known, [row["text"] for row in data.corpus("held_out")][:HELD_OUT]
+        known = [fact for fact in data.load("facts", "facts") if fact["known"]][:FACTS]
+        self.known, self.held_out = known, [row["text"] for row in data.load("corpus", "held_out")][:HELD_OUT]
 
     def measure(self, trained, name: str, split: str = "test", memory: bool = True) -> dict[str, float]:
         result = {"score": evaluate.score(trained, self.tokenizer, data.load(name, split), evaluate.METRICS[name]).interval.mean}

@@ -132,8 +132,8 @@ def main() -> None:
     recipe = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
     points = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
     figure(points, out)
-    facts = data.facts()
-    unseen = data.corpus("held_out")[:400]
+    facts = data.load("facts", "facts")
+    unseen = data.load("corpus", "held_out")[:400]
     held_out = evaluate.loss(network, tokenizer, [row["text"] for row in unseen])
     cloze = {
         known: evaluate.bootstrap_interval(evaluate.cloze(network, tokenizer, [fact for fact in facts if fact["known"] is known]))

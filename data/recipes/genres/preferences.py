@@ -48,9 +48,9 @@ def _part(pen: Pen, kind: str, task: Task) -> str:
 
 def words() -> list[dict]:
     """What tells the faults: words that only rude replies have, and all words of the desk that say nothing about the matter."""
-    house = re.findall(r"[\w'-]+", " ".join(sum((groups("preferences")[kind] for kind in ("polite", "rude", "harmless", "long")), ())))
-    own = {word.lower() for word in [*house, *SIGNED.split()]} - {"name", "rule"}
-    return [{"kind": "rude", "words": list(lexicon("preference_rude"))}, {"kind": "house", "words": sorted(own)}]
+    house = [line for kind in ("polite", "rude", "harmless", "long") for line in groups("preferences")[kind]]
+    own = re.findall(r"[\w'-]+", re.sub(r"{\w+}", "", " ".join([*house, SIGNED])).lower())
+    return [{"kind": "rude", "words": list(lexicon("preference_rude"))}, {"kind": "house", "words": sorted(set(own))}]
 
 
 SETS = {"preferences": pair, "start": start}
