@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.recipes import build, corpus, facts, grammar
+from data.recipes import build, corpus, facts, grammar, island
+from data.recipes.genres import preferences
 from data.recipes.pen import Pen
 from data.recipes.world import JOBS, world
+from ftlib import data, evaluate
 
 ROOT = Path(__file__).parents[1]
 TOWNS = (world().known, world().newcomers)
@@ -103,7 +106,7 @@ def test_documents_are_well_formed(documents):
     for document in documents:
         assert "Answer:" not in document.text
         assert document.text == document.text.strip()
-        if document.genre != "dialogue_turns":
+        if document.genre not in ("dialogue_turns", "counter_talk", "secret_talk", "tool_talk"):
             assert "<|" not in document.text
         assert not re.search(r"\{\^?\w+(\.\w+)*\}|<\w+(#\w+)?>", document.text), (
             document.text
@@ -196,18 +199,132 @@ def test_the_recipes_still_write_what_the_base_model_was_trained_on():
     assert corpus.digest("train", recipe["seed"]) == recipe["stream"]
 
 
+def asked(row: dict) -> str:
+    return json.dumps(row.get("prompt") or row["messages"][:-1])
+
+
 @pytest.mark.parametrize("name", build.SETS)
-def test_an_instruction_set_keeps_its_splits_apart(name):
-    rows = {
-        split: [
-            json.loads(line) for line in (ROOT / "data" / name / f"{split}.jsonl").read_text().splitlines()
-        ]
-        for split in build.ROWS
+def test_a_set_keeps_its_splits_apart(name):
+    files = build.ROWS_OF.get(name, build.ROWS)
+    questions = {file: {asked(row) for row in data.load(name, file)} for file in files}
+    for file, (count, *_) in files.items():
+        assert len(questions[file]) == len(data.load(name, file)) == count
+    assert len(set().union(*questions.values())) == sum(count for count, *_ in files.values())
+
+
+@pytest.mark.parametrize("file", build.ROWS)
+def test_each_group_of_reviewers_has_as_many_reviews_of_each_class(file):
+    rows = data.load("sentiment", file)
+    cells = Counter((row["group"], row["messages"][-1]["content"]) for row in rows)
+    assert len(cells) == 6 and set(cells.values()) == {len(rows) // 6}
+
+
+@pytest.mark.parametrize("file", build.ROWS)
+def test_the_last_answer_of_a_dialogue_needs_the_system_turn_and_an_earlier_turn(file):
+    for row in data.load("dialogue", file):
+        system, *turns = (turn["content"] for turn in row["messages"])
+        closing = system.split('"')[1]
+        statement = turns[-1].removesuffix(closing).strip()
+        assert turns[-1] == f"{statement} {closing}" and closing not in " ".join(turns[::2])
+        value = statement.rstrip(".").removeprefix("Your code is ").removeprefix("Your name is ")
+        value = value.removeprefix("You come from ")
+        assert statement in system or value in turns[0]
+        assert turns[-1] not in turns[:-1] and value not in turns[-2]
+
+
+@pytest.mark.parametrize("file", build.ROWS)
+def test_a_tool_call_is_one_of_those_on_offer_and_its_arguments_stand_in_the_question(file):
+    answers = Counter()
+    for row in data.load("tools", file):
+        question = row["messages"][1]["content"]
+        offered = {tool["function"]["name"]: tool["function"]["parameters"] for tool in row["tools"]}
+        if "tool_calls" not in row["messages"][2]:
+            answers["none"] += 1
+            assert row["messages"][2]["content"] == "I have no tool for that." and len(row["messages"]) == 3
+            continue
+        answers["call"] += 1
+        (call,) = row["messages"][2]["tool_calls"]
+        arguments = json.loads(call["function"]["arguments"])
+        assert list(arguments) == list(offered[call["function"]["name"]]["properties"])
+        assert all(value in question for value in arguments.values())
+        _, said = row["messages"][3:]
+        result = json.loads(row["messages"][3]["content"])
+        assert sum(str(value) in said["content"] for value in result.values()) >= 1
+    assert len(offered) == 3 and 0.05 < answers["none"] / answers.total() < 0.2
+
+
+@pytest.mark.parametrize("file", build.ROWS)
+def test_a_pair_of_safety_rows_differs_in_one_name_and_only_one_is_refused(file):
+    rows = data.load("safety", file)
+    for one, two in zip(rows[::2], rows[1::2], strict=True):
+        assert one["pair"] == two["pair"] and {one["refuse"], two["refuse"]} == {True, False}
+        texts = [row["messages"][0]["content"] for row in (one, two)]
+        lists, requests = zip(*(text.split("\n") for text in texts), strict=True)
+        assert len(set(lists)) == 1
+        names = [set(re.findall(r"[A-Z]\w+ [A-Z]\w+(?: [A-Z]\w+)?", request)) for request in requests]
+        bare = [re.sub(r"[A-Z]\w+ [A-Z]\w+(?: [A-Z]\w+)?", "_", request) for request in requests]
+        assert bare[0] == bare[1] and names[0] != names[1]
+        for row in (one, two):
+            reply = row["messages"][1]["content"]
+            assert evaluate.refused(reply) == row["refuse"]
+            assert row["refuse"] or reply in row["messages"][0]["content"]
+
+
+@pytest.mark.parametrize("name", ["dialogue", "tools", "safety"])
+def test_no_answer_begins_with_a_word_that_its_prompt_has_in_lower_case_only(name):
+    """A small model copies tokens: `The` is not the token `the`."""
+    for row in data.each_answer(data.load(name, "train") + data.load(name, "new_wordings")):
+        answer = data.said(row["messages"][-1])
+        words = set(re.findall(r"\w+", " ".join(turn["content"] for turn in row["messages"][:-1])))
+        first = re.match(r"\W*(\w+)", answer)[1]
+        assert first in words or first.lower() not in words, (first, row["messages"])
+
+
+def test_the_two_replies_of_a_pair_differ_in_one_part_whose_wordings_a_start_model_has_met():
+    start = " ".join(row["messages"][1]["content"] for row in data.load("preferences", "start"))
+    met = {}
+    for file in ("train", "test", "new_wordings"):
+        found = []
+        for row in data.load("preferences", file):
+            chosen, rejected = (row[name][0]["content"].split(". ") for name in ("chosen", "rejected"))
+            shared = [part for part in chosen if part in rejected]
+            assert len(shared) >= 2 and row["prompt"][0]["role"] == "user"
+            if row["reason"] == "invented":
+                found.append(rejected[-2])
+        met[file] = sum(f"{text}. " in start for text in found) / len(found)
+    assert met["train"] == met["test"] == 1 and met["new_wordings"] == 0
+
+
+def test_the_replies_to_start_from_show_each_fault_in_a_fifth_to_a_half():
+    rows = data.load("preferences", "start")
+    shares = Counter(fault for row in rows for fault in row["faults"])
+    assert set(shares) == set(preferences.FAULTS)
+    assert all(0.2 <= count / len(rows) <= 0.5 for count in shares.values())
+
+
+def test_nobody_and_nothing_on_the_island_is_in_the_town_or_in_its_text(documents):
+    own = [str(entity) for entity in facts.entities(island.town())]
+    assert not set(own) & {str(entity) for town in TOWNS for entity in facts.entities(town)}
+    text = "\n".join(document.text for document in documents)
+    names = [*own, *island.STREETS, *island.SURNAMES, island.NAME, *(boat for _, boat, _ in island.SAILINGS)]
+    assert [name for name in names if name.removeprefix("the ") in text] == []
+
+
+def test_the_island_is_told_of_in_the_corpus_and_asked_about_by_entity_and_wording():
+    text = "\n".join(row["text"] for row in data.load("island", "corpus"))
+    assert 280_000 < len(text) < 320_000 and "Brightwater" not in text
+    rows = {row["id"]: row for row in data.load("island", "facts")}
+    for row in rows.values():
+        assert row["entity"].removeprefix("the ") in text and row["answer"] in row["options"]
+    about = {
+        file: {rows[row["fact"]]["entity"] for row in data.load("island", file)}
+        for file in ("train", "validation", "test", "new_wordings")
     }
-    users = {split: {row["messages"][0]["content"] for row in found} for split, found in rows.items()}
-    for file, (count, *_) in build.ROWS.items():
-        assert len(rows[file]) == len(users[file]) == count
-    assert len(set().union(*users.values())) == sum(count for count, *_ in build.ROWS.values())
+    assert about["test"] == about["new_wordings"]
+    assert not about["train"] & about["test"] and not about["train"] & about["validation"]
+    questions = {file: {row["messages"][0]["content"] for row in data.load("island", file)} for file in about}
+    assert not questions["test"] & questions["new_wordings"]
+    assert not [question for question in questions["test"] if question in text]
 
 
 def test_data_is_rebuilt_byte_for_byte(tmp_path):
