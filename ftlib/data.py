@@ -336,9 +336,12 @@ def each_answer(rows: Iterable[dict]) -> list[dict]:
 
 def said(message: Mapping) -> str:
     """What an assistant turn says: its text, or a tool call as JSON, without the token that begins one."""
-    calls = [call["function"] for call in message.get("tool_calls") or []]
-    texts = [json.dumps(call | {"arguments": json.loads(call["arguments"])}) for call in calls]
-    return "\n".join([*([message["content"]] if message["content"] else []), *texts])
+    texts = [message["content"]] if message["content"] else []
+    for call in message.get("tool_calls") or []:
+        arguments = call["function"]["arguments"]
+        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+        texts.append(json.dumps({"name": call["function"]["name"], "arguments": arguments}, ensure_ascii=False))
+    return "\n".join(texts)
 
 
 def split(rows: Sequence, fractions: Sequence[float], seed: int) -> list[list]:
