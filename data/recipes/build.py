@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 
 from . import corpus
-from .facts import Fact, cloze, facts, say, values
+from .facts import Fact, cloze, facts, fits, say, values
 from .grammar import groups
 from .pen import Pen
 from .world import world
@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 SETS = {  # instruction set -> the module of genres that writes it
     "triage": "desk", "extract": "records", "arithmetic": "arithmetic",
     "summarise": "notices", "reply": "desk", "translate": "translation",
+    "reading": "reading",
 }  # fmt: skip
 # file -> rows, whose names, whose wordings
 ROWS = {
@@ -136,11 +137,6 @@ def fact_row(pen: Pen, fact: Fact, index: int, known: bool) -> dict:
         "question": question, "answer": fact.value, "paraphrases": paraphrases,
         "statement": say(pen, fact, "statement"), "cloze": start, "options": options,
     }  # fmt: skip
-
-
-def fits(start: str, value: str) -> bool:
-    """Whether a value may follow the article that a sentence ends with, if it ends with one."""
-    return not start.endswith((" a", " an")) or start.endswith(" an") == (value[0] in "aeiou")
 
 
 def preference_set(folder: Path) -> dict[str, object]:

@@ -122,3 +122,8 @@ def cloze(pen: Pen, fact: Fact, line: int) -> str:
     group = patterns("facts", f"{fact.relation}.cloze", pen.split)
     whole = tidy(expand(group[line % len(group)], pen.rng, slots(pen, fact)))
     return whole[: whole.rindex(fact.value)].rstrip()
+
+
+def fits(start: str, value: str) -> bool:
+    """Whether a value may follow the article that a sentence ends with, if it ends with one."""
+    return not start.endswith((" a", " an")) or start.endswith(" an") == (value[0] in "aeiou")

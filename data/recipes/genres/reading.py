@@ -130,4 +130,17 @@ def reading(pen: Pen) -> str:
     return lines(blocks)
 
 
+def request(pen: Pen, text: str, question: str) -> str:
+    """What is asked of a model that has been tuned to read."""
+    return pen.say("reading.request", passage=text, question=question)
+
+
+def example(pen: Pen) -> tuple[str, str]:
+    """A request and its answer, for the instruction set."""
+    told, left, text = passage(pen, pen.number(1, 6))
+    question, answer = ask(pen, told, left)
+    return request(pen, text, question), answer
+
+
 GENRES = {"reading": reading}
+SETS = {"reading": example}
