@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from string import Template
 
-from . import corpus
+from . import corpus, island
 from .facts import Fact, cloze, facts, fits, say, values
 from .grammar import groups
 from .pen import Pen
@@ -22,15 +22,22 @@ from .world import world
 HERE = Path(__file__).parent
 SETS = {  # instruction set -> the module of genres that writes it
     "triage": "desk", "extract": "records", "arithmetic": "arithmetic",
-    "summarise": "notices", "reply": "desk", "translate": "translation",
-    "reading": "reading",
+    "summarise": "notices", "reply": "desk", "translate": "translation", "sentiment": "sentiment", "dialogue": "service",
+    "tools": "tools", "safety": "safety", "preferences": "preferences", "reading": "reading",
 }  # fmt: skip
 # file -> rows, whose names, whose wordings
 ROWS = {
     "train": (800, "train", "train"), "validation": (100, "validation", "train"), "test": (200, "test", "train"),
     "new_wordings": (200, "test", "test"),
 }  # fmt: skip
-PREFERENCES = {"train": 800, "test": 200}
+# Of another size: six equal cells of class and reviewers' group; replies to start from, beside the pairs
+ROWS_OF = {
+    "sentiment": {
+        "train": (900, "train", "train"), "validation": (120, "validation", "train"), "test": (300, "test", "train"),
+        "new_wordings": (180, "test", "test"),
+    },
+    "preferences": ROWS | {"start": (800, "train", "train")},
+}  # fmt: skip
 CORPUS_BYTES = {"train": 4_000_000, "test": 1_000_000}   # of text, before compression
 LONGER = 3   # repetition is also measured on a text so many times as long as the sample
 NOT_PLAIN_ENGLISH = {"ticket", *corpus.SHARES["translation"]}   # typing mistakes, and French
@@ -46,7 +53,7 @@ def main() -> None:
     counts = {name: instruction_set(out / name, name) for name in SETS}
     counts |= {
         "facts": fact_set(out / "facts"),
-        "preferences": preference_set(out / "preferences"),
+        "island": island.write(out / "island"),
         "handbook": handbook(out / "handbook"),
         "corpus": corpus_sample(out / "corpus"),
     }
@@ -73,38 +80,74 @@ def write_rows(path: Path, rows: Iterable[dict]) -> int:
     return len(lines)
 
 
-def different(
-    make: Callable[[Pen], dict], key: Callable[[dict], str], split: str, name: str, taken: set[str], wordings: str = ""
-) -> Iterator[dict]:
-    """Endless rows of one split, none of whose keys was taken before (in this split or another)."""
+Item = Callable[[Pen], "list[dict] | tuple[str, str]"]
+
+
+def different(item: Item, split: str, name: str, taken: set[str], wordings: str = "") -> Iterator[list[dict]]:
+    """Endless items of one split (rows that belong together), none of which asks what was taken before."""
     for index in itertools.count():
-        row = make(Pen(split, f"{name}-{index}", wordings, open_names=True))
-        if key(row) not in taken:
-            taken.add(key(row))
-            yield row
+        made = item(Pen(split, f"{name}-{index}", wordings, open_names=True))
+        rows = [{"messages": turns(*made)}] if isinstance(made, tuple) else made
+        asked = {json.dumps(prompt(row)) for row in rows}
+        if not asked & taken:
+            taken |= asked
+            yield rows
+
+
+def turns(user: str, assistant: str) -> list[dict]:
+    return [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
+
+
+def prompt(row: dict) -> list[dict]:
+    """The messages that a row's answer follows."""
+    return row["prompt"] if "prompt" in row else row["messages"][:-1]
 
 
 def instruction_set(folder: Path, name: str) -> dict[str, object]:
-    """The rows of one instruction set as messages."""
-    example = import_module(f"data.recipes.genres.{SETS[name]}").SETS[name]
-
-    def make(pen: Pen) -> dict:
-        user, assistant = example(pen)
-        return {"messages": [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]}
-
+    """The rows of one set, as messages or as preference pairs."""
+    module = import_module(f"data.recipes.genres.{SETS[name]}")
     taken: set[str] = set()
     counts: dict[str, object] = {}
-    for file, (count, split, wordings) in ROWS.items():
-        rows = different(make, lambda row: row["messages"][0]["content"], split, name, taken, wordings)
-        written = list(numbered(f"{name}-{file}", rows, count))
+    for file, (count, split, wordings) in ROWS_OF.get(name, ROWS).items():
+        items = different(module.SETS.get(file, module.SETS[name]), split, name if file in ROWS else file, taken, wordings)
+        written = list(numbered(f"{name}-{file}", items, count))
         counts[file] = write_rows(folder / f"{file}.jsonl", written)
-        counts[f"{file}_answers"] = counted(row["messages"][1]["content"] for row in written)
-    first = json.loads((folder / "train.jsonl").read_text(encoding="utf-8").splitlines()[0])["messages"]
-    return {**counts, "user": first[0]["content"], "assistant": first[1]["content"]}
+        counts[f"{file}_answers"] = counted(label(row) for row in written)
+        if file == "train":
+            counts["example"] = shown(written[0])
+    if name == "preferences":
+        write_rows(folder / "words.jsonl", module.words())
+    return counts
 
 
-def numbered(prefix: str, rows: Iterator[dict], count: int) -> Iterator[dict]:
-    return ({"id": f"{prefix}-{index:04d}", **next(rows)} for index in range(count))
+def label(row: dict) -> str:
+    """What rows of a file are counted by: the reason, the faults, whether to refuse, else the last answer."""
+    if "messages" in row and not {"faults", "refuse"} & set(row):
+        return row["messages"][-1]["content"]
+    return row.get("reason") or " and ".join(row.get("faults", ["refused" if row.get("refuse") else "answered"])) or "none"
+
+
+def shown(row: dict) -> str:
+    """A row as a card shows it: one paragraph a turn."""
+    said = row.get("messages") or [*row["prompt"], *row["chosen"], {**row["rejected"][0], "role": "rejected"}]
+    lines = [f"tools: {json.dumps(row['tools'])}"] if "tools" in row else []
+    return "\n\n".join(lines + [f"{turn['role']}: {turn['content'] or json.dumps(turn['tool_calls'])}" for turn in said])
+
+
+def numbered(prefix: str, items: Iterator[list[dict]], count: int) -> Iterator[dict]:
+    """`count` rows with ids. Rows of one item share a `pair`; every group has as many rows of each class."""
+    cells: Counter[tuple[str, str]] = Counter()
+    index = 0
+    while index < count:
+        rows = next(items)
+        cell = (rows[0].get("group", ""), label(rows[0]))
+        if "group" in rows[0] and cells[cell] == count // 6:
+            continue
+        cells[cell] += 1
+        pair = {"pair": f"{prefix}-pair-{index // 2:04d}"} if len(rows) == 2 else {}
+        for row in rows:
+            yield {"id": f"{prefix}-{index:04d}", **pair, **row}
+            index += 1
 
 
 def fact_set(folder: Path) -> dict[str, object]:
@@ -137,28 +180,6 @@ def fact_row(pen: Pen, fact: Fact, index: int, known: bool) -> dict:
         "question": question, "answer": fact.value, "paraphrases": paraphrases,
         "statement": say(pen, fact, "statement"), "cloze": start, "options": options,
     }  # fmt: skip
-
-
-def preference_set(folder: Path) -> dict[str, object]:
-    """Pairs of replies to the same ticket: chosen, rejected, and the reason."""
-    make = import_module("data.recipes.genres.desk").PREFERENCES
-    taken: set[str] = set()
-    counts: dict[str, object] = {}
-    for split, count in PREFERENCES.items():
-        pairs = different(make, lambda pair: pair["prompt"], split, "preferences", taken)
-        rows = [
-            {
-                "id": f"preferences-{split}-{index:04d}",
-                "prompt": [{"role": "user", "content": pair["prompt"]}],
-                "chosen": [{"role": "assistant", "content": pair["chosen"]}],
-                "rejected": [{"role": "assistant", "content": pair["rejected"]}],
-                "reason": pair["reason"],
-            }
-            for index, pair in zip(range(count), pairs, strict=False)
-        ]
-        counts[split] = write_rows(folder / f"{split}.jsonl", rows)
-        counts[f"{split}_reasons"] = counted(row["reason"] for row in rows)
-    return counts
 
 
 def counted(labels: Iterable[str]) -> str:

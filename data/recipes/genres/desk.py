@@ -1,4 +1,4 @@
-"""The town's help desk: tickets with replies, the sets `triage` and `reply`, and preference pairs for replies."""
+"""The town's help desk: tickets with replies, and the sets `triage` and `reply`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..world import Person
 from . import handbook
 from .handbook import TOPICS, Rule, pages
 
-__all__ = ["GENRES", "PREFERENCES", "SETS", "pages"]
+__all__ = ["GENRES", "SETS", "pages"]
 
 # Share of each topic among the triage tickets, in percent.
 TOPIC_SHARES = {"ferry": 27, "parking": 20, "rubbish": 15, "permits": 12, "water": 9, "library": 7, "lost": 6, "events": 4}
@@ -379,56 +379,5 @@ def reply(pen: Pen) -> tuple[str, str]:
     return task.user, house_style(task.name, task.known)
 
 
-# ---- preference pairs --------------------------------------------------------------------------------------------
-
-MOST_CHOSEN_WORDS = 30
-
-
-def preference(pen: Pen) -> dict:
-    """A reply that is polite, grounded and short, and one that is rude, or invented, or long."""
-    task = reply_task(pen)
-    chosen = _polite(pen, task, task.known.sentence)
-    reason = pen.pick(("rude", "invented", "long"))
-    return {"prompt": task.user, "chosen": chosen, "rejected": _REJECTED[reason](pen, task), "reason": reason}
-
-
-def _polite(pen: Pen, task: Task, sentence: str) -> str:
-    while True:
-        text = pen.say("desk.chosen", name=task.name, rule=sentence)
-        if len(text.split()) <= MOST_CHOSEN_WORDS:
-            return text
-
-
-def _rude(pen: Pen, task: Task) -> str:
-    return pen.say("desk.rude", name=task.name, rule=task.known.sentence)
-
-
-def _invented(pen: Pen, task: Task) -> str:
-    """Another value in the right sentence, or a promise that no rule makes."""
-    if pen.chance(0.6):
-        for _ in range(8):   # in a held-out split a short word list may have no value that the passage does not use
-            value = handbook.other_value(pen, task.known)
-            if value.lower() not in task.user.lower():
-                return pen.say("desk.chosen", name=task.name, rule=handbook.swapped(task.known, value))
-    extra = pen.say("desk.invented_extra", **task.slots)
-    return pen.say("desk.chosen", name=task.name, rule=f"{task.known.sentence} {extra}")
-
-
-def _long(pen: Pen, task: Task) -> str:
-    """Polite and grounded, and far too long."""
-    pads = dict(zip(("pad", "pad2"), _different(pen, "desk.padding", 2), strict=True))
-    return pen.say("desk.long", name=task.name, rule=task.known.sentence, again=handbook.again(pen, task.known), **pads)
-
-
-def _different(pen: Pen, where: str, count: int) -> list[str]:
-    """Several fillings of a group, no two alike as long as the group has enough patterns."""
-    found = {pen.raw(where, {}): None for _ in range(4 * count)}
-    texts = list(found)
-    return [texts[index % len(texts)] for index in range(count)]
-
-
-_REJECTED: dict[str, Callable[[Pen, Task], str]] = {"rude": _rude, "invented": _invented, "long": _long}
-
 GENRES = {"ticket": ticket, "handbook_page": handbook.handbook_page}
 SETS = {"triage": triage, "reply": reply}
-PREFERENCES = preference

@@ -61,14 +61,14 @@ def _made_up_nouns() -> tuple[str, ...]:
     return tuple(noun for noun in _kinds() if noun not in lexicon("product_noun"))
 
 
-def _ware(pen: Pen) -> Ware:
+def ware(pen: Pen) -> Ware:
     noun = pen.pick(_made_up_nouns())
     shop = f"{pen.visitor().last} and {pen.pick(('Sons', 'Daughters', 'Company', 'Partners'))}"
     colour, material = pen.pick(lexicon("colour")), pen.pick(lexicon("material"))
     return Ware(f"{pen.visitor().last} {noun}", noun, pen.visitor(), material, colour, pen.number(3, 180), shop)
 
 
-def _slots(pen: Pen, thing: Product | Ware) -> dict:
+def about(pen: Pen, thing: Product | Ware) -> dict:
     parts = _parts()[_kinds().get(thing.noun, "tool")]
     return {
         "it": thing, "noun": thing.noun, "maker": thing.maker, "material": thing.material, "colour": thing.colour,
@@ -76,7 +76,7 @@ def _slots(pen: Pen, thing: Product | Ware) -> dict:
     }  # fmt: skip
 
 
-def _clause(pen: Pen, mood: str, slots: dict, thing: Product | Ware) -> str:
+def clause(pen: Pen, mood: str, slots: dict, thing: Product | Ware) -> str:
     """A praising or complaining main clause; each time of another part."""
     return pen.raw(f"reviews.{mood}", {**slots, "part": pen.pick(_parts()[_kinds().get(thing.noun, "tool")])})
 
@@ -84,9 +84,9 @@ def _clause(pen: Pen, mood: str, slots: dict, thing: Product | Ware) -> str:
 def _sentence(pen: Pen, mood: str, slots: dict, thing: Product | Ware) -> str:
     fresh = {}
     for name in ("good", "bad") if mood == "mixed" else (mood,):
-        fresh[name] = fresh[f"{name}2"] = _clause(pen, name, slots, thing)
+        fresh[name] = fresh[f"{name}2"] = clause(pen, name, slots, thing)
         while fresh[f"{name}2"] == fresh[name]:
-            fresh[f"{name}2"] = _clause(pen, name, slots, thing)
+            fresh[f"{name}2"] = clause(pen, name, slots, thing)
     return pen.say(f"reviews.frame_{mood}", **slots, **fresh)
 
 
@@ -99,7 +99,7 @@ def _stars(pen: Pen, mood: str) -> str:
 
 def review_of(pen: Pen, thing: Product | Ware, mood: str, opinions: int) -> Review:
     """How it was bought (often), one or more opinions, an ending (often)."""
-    slots = _slots(pen, thing)
+    slots = about(pen, thing)
     sentences = [pen.say("reviews.buy", **slots)] if opinions > 1 or pen.chance(0.5) else []
     sentences += [_sentence(pen, mood, slots, thing) for _ in range(opinions)]
     if opinions > 1 or pen.chance(0.5):
@@ -109,7 +109,7 @@ def review_of(pen: Pen, thing: Product | Ware, mood: str, opinions: int) -> Revi
 
 
 def _thing(pen: Pen) -> Product | Ware:
-    return pen.product() if pen.chance(0.45) else _ware(pen)
+    return pen.product() if pen.chance(0.45) else ware(pen)
 
 
 def _headed(pen: Pen, review: Review) -> str:
@@ -146,14 +146,14 @@ def one_review(pen: Pen) -> str:
     """A longer review of one thing."""
     thing, mood = _thing(pen), pen.pick(MOODS)
     review = review_of(pen, thing, mood, pen.number(2, 4))
-    out = [pen.say("reviews.heading", **_slots(pen, thing))] if pen.chance(0.6) else []
+    out = [pen.say("reviews.heading", **about(pen, thing))] if pen.chance(0.6) else []
     out.append(_headed(pen, review))
     if pen.chance(0.35):
         out.append(pen.say(f"reviews.word_{mood}"))
     if pen.chance(0.3):
         out.append(_reply(pen, review, thing))
     if pen.chance(0.5):
-        out += [pen.say("reviews.fact", **_slots(pen, thing)) for _ in range(pen.number(1, 2))]
+        out += [pen.say("reviews.fact", **about(pen, thing)) for _ in range(pen.number(1, 2))]
     return "\n".join([*dict.fromkeys(out), *_questions(pen, [review], pen.number(0, 1))])
 
 
@@ -162,7 +162,7 @@ def several(pen: Pen) -> str:
     thing = _thing(pen)
     moods = [pen.pick(MOODS) for _ in range(pen.number(3, 4))]
     reviews = [review_of(pen, thing, mood, pen.number(1, 2)) for mood in moods]
-    out = [pen.say("reviews.heading", **_slots(pen, thing))]
+    out = [pen.say("reviews.heading", **about(pen, thing))]
     with_words = pen.chance(0.3)
     for review in reviews:
         out.append(_headed(pen, review) + (" " + pen.say(f"reviews.word_{review.mood}") if with_words else ""))
@@ -185,7 +185,7 @@ def short_ones(pen: Pen) -> str:
     out = []
     for _ in range(pen.number(4, 6)):
         thing, mood = _thing(pen), pen.pick(MOODS)
-        slots = _slots(pen, thing)
+        slots = about(pen, thing)
         text = _sentence(pen, mood, slots, thing)
         if pen.chance(0.5):
             text = pen.say("reviews.buy", **slots) + " " + text
