@@ -338,9 +338,9 @@ def said(message: Mapping) -> str:
     """What an assistant turn says: its text, or a tool call as JSON, without the token that begins one."""
     texts = [message["content"]] if message["content"] else []
     for call in message.get("tool_calls") or []:
-        arguments = call["function"]["arguments"]
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
         arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
-        texts.append(json.dumps({"name": call["function"]["name"], "arguments": arguments}, ensure_ascii=False))
+        texts.append(json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False))
     return "\n".join(texts)
 
 

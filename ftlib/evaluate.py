@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -264,7 +265,7 @@ def number_match(predictions: Texts, references: Texts) -> list[float]:
 
 
 METRICS: dict[str, Metric] = dict.fromkeys(("triage", "summarise", "reply", "translate"), exact_match)
-METRICS |= dict.fromkeys(("sentiment", "dialogue", "island"), exact_match)
+METRICS |= dict.fromkeys(("reading", "sentiment", "dialogue", "island"), exact_match)
 METRICS |= {"extract": json_match, "arithmetic": number_match, "tools": tool_match, "safety": safety_match}
 METRICS |= {"preferences": faultless}
 
@@ -346,11 +347,12 @@ def cloze(model: Model, tokenizer: Tokenizer, facts: Sequence[dict]) -> list[flo
     """
     documents = []
     for fact in facts:
-        cloze = fact["cloze"].rstrip()
-        start, space = _text(tokenizer, cloze).ids, " " if cloze else ""
+        start = _text(tokenizer, fact["cloze"].rstrip()).ids
         for option in fact["options"]:
-            end = _text(tokenizer, space + option.strip()).ids[1:]
-            documents.append(data.Encoded(start + end, [0] * len(start) + [1] * len(end)))
+            # Encoded as one text: a tokenizer may mark the beginning of each text that it is given.
+            whole = _text(tokenizer, f"{fact['cloze'].rstrip()} {option.strip()}".strip()).ids
+            shared = len(os.path.commonprefix([start, whole]))
+            documents.append(data.Encoded(whole, [0] * shared + [1] * (len(whole) - shared)))
     nats, _ = _document_nats(model, tokenizer, documents)
     options = np.split(nats, np.cumsum([len(fact["options"]) for fact in facts])[:-1])
     pairs = zip(facts, options, strict=True)

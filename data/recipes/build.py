@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 SETS = {  # instruction set -> the module of genres that writes it
     "triage": "desk", "extract": "records", "arithmetic": "arithmetic",
     "summarise": "notices", "reply": "desk", "translate": "translation", "sentiment": "sentiment", "dialogue": "service",
-    "tools": "tools", "safety": "safety", "preferences": "preferences",
+    "tools": "tools", "safety": "safety", "preferences": "preferences", "reading": "reading",
 }  # fmt: skip
 # file -> rows, whose names, whose wordings
 ROWS = {

@@ -31,11 +31,11 @@ SENTENCE = re.compile(r"[^.?!\n]+[.?!]")
 OPENINGS = ("One morning", "The ferry", "Question:", "To repair", "Dear")
 
 
-def minimal_pairs() -> list[tuple[str, str, str]]:
+def minimal_pairs(seed: int = 0) -> list[tuple[str, str, str]]:
     """(kind, right sentence, wrong sentence): they differ in one place, marked ~right/wrong~ in the patterns."""
     found: dict[tuple[str, str, str], None] = {}
     for kind in groups("minimal_pairs"):
-        pen = Pen("train", f"pairs-{kind}")
+        pen = Pen("train", f"pairs-{kind}-{seed}")
         count = 0
         while count < PAIRS_A_GROUP:
             noun, plural = pen.pick(nouns())
@@ -49,9 +49,9 @@ def minimal_pairs() -> list[tuple[str, str, str]]:
     return list(found)
 
 
-def grammar(network, tokenizer) -> dict[str, evaluate.Interval]:
+def grammar(network, tokenizer, seed: int = 0) -> dict[str, evaluate.Interval]:
     """Share of minimal pairs whose right sentence is the likelier one, over all and by kind."""
-    items = minimal_pairs()
+    items = minimal_pairs(seed)
     facts = [{"cloze": "", "options": [right, wrong], "answer": right} for _, right, wrong in items]
     scores = evaluate.cloze(network, tokenizer, facts)
     kinds = sorted({kind for kind, *_ in items})

@@ -22,12 +22,14 @@ Genre = Callable[[Pen], str]
 # module -> {genre: share of the corpus's words, in percent before normalising}
 SHARES: dict[str, dict[str, float]] = {
     "encyclopaedia": {"entry": 15, "fact_list": 20, "questions": 20},
-    "register": {"register": 2, "portraits": 2.5, "stranger": 0.4, "ways_to_work": 1},
+    "register": {"register": 1.2, "portraits": 2.8, "stranger": 0.4, "ways_to_work": 1},
     "reading": {"reading": 18},
     "lookups": {"pattern": 6, "mixed_patterns": 2, "labels": 3, "table": 4, "belongings": 3, "list_twice": 3, "quotations": 2},
     "stories": {"story": 6},
     "dialogues": {"dialogue": 3},
     "turns": {"dialogue_turns": 2},
+    "service": {"counter_talk": 2, "secret_talk": 1},
+    "tools": {"tool_talk": 2},
     "notices": {"notice": 6},
     "desk": {"ticket": 5, "handbook_page": 4},
     "reviews": {"review": 3},

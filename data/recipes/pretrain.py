@@ -42,7 +42,7 @@ class Recipe:
     """What may be varied. Lengths are in tokens."""
 
     seed: int = 0
-    tokens: int = 70_000_000
+    tokens: int = 60_000_000
     batch_tokens: int = 4_096
     short_row: int = 256
     short_share: float = 0.6
@@ -51,7 +51,6 @@ class Recipe:
     muon_learning_rate: float = 3e-3
     adam_learning_rate: float = 2e-3
     copying_tokens: int = 1_800_000
-    copying_first: float = 1.0
     probe_every: int = 2_000_000
     embedding_deviation: float = 0.06
     hidden_size: int = 256
@@ -103,9 +102,9 @@ def look_back(model: LlamaForCausalLM) -> None:
 
 
 def copying_share(recipe: Recipe, tokens: int) -> float:
-    """Share of the rows after `tokens` tokens that are there to be copied."""
+    """Share of the rows after `tokens` tokens that are there to be copied: all, then 10 %, in the decay 5 %."""
     if tokens < recipe.copying_tokens:
-        return recipe.copying_first
+        return 1.0
     return 0.1 if rate(recipe, tokens) >= 1 else 0.05
 
 

@@ -41,11 +41,11 @@ def lookup_items(count: int = 100) -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def pattern_items(shots: int, per_task: int = 8) -> tuple[tuple[str, str, str], ...]:
+def pattern_items(shots: int, per_task: int = 8, seed: int = 0) -> tuple[tuple[str, str, str], ...]:
     """(task, prompt, answer): `shots` examples of a rule, then one more input."""
     items = []
     for task in PATTERN_TASKS:
-        pen = Pen("test", f"pattern-{task}")
+        pen = Pen("test", f"pattern-{task}-{seed}")
         for _ in range(per_task):
             *examples, (given, wanted) = rule_items(pen, task, 9)
             lines = [f"{item} -> {result}" for item, result in examples[len(examples) - shots :]]

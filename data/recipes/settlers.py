@@ -23,7 +23,7 @@ from .world import JOBS, Person, world
 
 RELATIONS = ("street", "job", "instrument", "hobby", "food")
 GROUP = 60
-STRANGERS = 6_000
+STRANGERS = 1_500
 
 
 @cache

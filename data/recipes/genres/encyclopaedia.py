@@ -65,13 +65,14 @@ def fact_list(pen: Pen) -> str:
     return pen.pick(("\n", " ", "\n- ")).join(tell(pen, fact) for fact in pen.some(facts(pen.town), pen.number(5, 14)))
 
 
+TALK: Callable[[str, str], str] = lambda question, reply: f"<|user|>{question}<|assistant|>{reply}<|eos|>"   # noqa: E731
 # A reply of lower-case words is the same tokens as in a sentence: a space stands before it.
 LAYOUTS: tuple[Callable[[str, str], str], ...] = (
     lambda question, reply: f"Q: {question}\nA: {reply}",
     lambda question, reply: f"{question} {reply}",
     lambda question, reply: f"Question: {question}\nReply: {reply}",
     lambda question, reply: f"- {question}\n- {reply}",
-    lambda question, reply: f"<|user|>{question}<|assistant|>{reply}<|eos|>",
+    TALK,
 )
 
 

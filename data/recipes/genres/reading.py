@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..facts import RELATIONS, Entity, Fact, entities, facts_of, say, values
 from ..grammar import lexicon
 from ..pen import Pen
-from .encyclopaedia import LAYOUTS, lines
+from .encyclopaedia import LAYOUTS, TALK, lines
 from .plain import nouns
 
 NOT_SAID = "not said"
@@ -119,7 +119,7 @@ def _another(pen: Pen, told: list[Fact]) -> dict:
 
 def reading(pen: Pen) -> str:
     """One or several passages, each with questions and replies."""
-    layout, blocks = pen.pick(LAYOUTS), []
+    layout, blocks = pen.pick((*LAYOUTS, TALK)), []   # in the form of a talk more often than in another
     for _ in range(pen.number(1, 3)):
         told, left, text = passage(pen, pen.number(1, 6))
         asked = dict(ask(pen, told, left) for _ in range(pen.number(1, 2 + len(told) // 2)))
@@ -130,4 +130,17 @@ def reading(pen: Pen) -> str:
     return lines(blocks)
 
 
+def request(pen: Pen, text: str, question: str) -> str:
+    """What is asked of a model that has been tuned to read."""
+    return pen.say("reading.request", passage=text, question=question)
+
+
+def example(pen: Pen) -> tuple[str, str]:
+    """A request and its answer, for the instruction set."""
+    told, left, text = passage(pen, pen.number(1, 6))
+    question, answer = ask(pen, told, left)
+    return request(pen, text, question), answer
+
+
 GENRES = {"reading": reading}
+SETS = {"reading": example}
