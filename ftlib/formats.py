@@ -194,7 +194,7 @@ def _record(row: Row, name: str, fields: Mapping[str, str]) -> dict:
     if name == "unknown":
         raise WorkbookError(f"fits no known format: it has {names(row.value) or 'no fields'}")
     if media := [column for column in MEDIA if not _blank(row.value.get(column))]:
-        raise WorkbookError(f"has {media[0]}, which a model of text cannot see: leave that out to use the row")
+        raise WorkbookError(f"has {media[0]}, which a model of text cannot see: leave it out to use the row")
     if name == "preference":
         return row.value | _preference(row.value)
     if name == "text":
@@ -396,7 +396,7 @@ def _ordered(found: list[Message]) -> list[Message]:
 def _side(record: Mapping, field: str, role: str) -> list[Message]:
     """A field that is a text of that role, an HH transcript, or a list of turns, as messages."""
     value = record.get(field)
-    if not isinstance(value, (str, int)):
+    if isinstance(value, list):
         return _turns(record, field)
     if not TURN.match(str(value)):
         return [_said(role, _text(record, field))]

@@ -76,7 +76,8 @@ def load_tokenizer(id_or_path: str) -> Tokenizer:
         tokenizer.chat_template = data.CHAT_TEMPLATE
     elif not data.GENERATION.search(tokenizer.get_chat_template()):
         tokenizer.chat_template = _training_template(tokenizer)
-    data.turn_end(tokenizer)  # so that a template that cannot render a plain conversation is said now
+    with _clear(id_or_path):
+        data.turn_end(tokenizer)  # a template that cannot render a plain conversation is said now
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -103,7 +104,10 @@ def _weights(id_or_path: str, tokenizer: Tokenizer, dtype: torch.dtype | None) -
 
     note = Path(id_or_path, "adapter_config.json")
     base = json.loads(note.read_text())["base_model_name_or_path"] if note.is_file() else id_or_path
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype or torch.float32, trust_remote_code=False)
+    told = {"output_loading_info": True, "ignore_mismatched_sizes": True, "trust_remote_code": False}
+    model, info = AutoModelForCausalLM.from_pretrained(base, dtype=dtype or torch.float32, **told)
+    if wrong := [*info["missing_keys"], *info["mismatched_keys"]]:  # else these weights would be random
+        raise ValueError(f"{len(wrong)} weights are missing or of another size than its config says")
     if note.is_file():
         if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
