@@ -552,7 +552,11 @@ def _render(tokenizer, messages: Sequence[Message], **options: bool) -> tuple[st
         [text], blocks = render_jinja_template([list(messages)], chat_template=template, **options)
     except Exception as error:  # a template is a program, and may raise anything
         raise WorkbookError(f"the chat template cannot render this: {_first_line(error)}") from None
-    return text, blocks[0] if blocks else []
+    found: list[tuple[int, int]] = []
+    for start, end in blocks[0] if blocks else []:
+        joined = found and found[-1][1] == start  # some templates mark the end of an answer apart
+        found.append((found.pop()[0] if joined else start, end))
+    return text, found
 
 
 def _whole_and_plain(tokenizer, messages: Sequence[Message], text: str) -> None:

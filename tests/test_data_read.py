@@ -672,7 +672,7 @@ def test_a_column_that_reaches_the_model_in_one_row_is_not_left_out(tmp_path):
 
 @pytest.mark.parametrize("label", ["label", "kto_tag"])
 @pytest.mark.parametrize("good, bad", [(True, False), (1, 0), (1.0, 0.0), ("1.0", "0.0"), ("True", "false")])
-@pytest.mark.parametrize("row", [ROWS[name] for name in ("alpaca", "sharegpt", "messages", "prompt/completion")])
+@pytest.mark.parametrize("row", [ROWS[name] for name in list(ROWS)[:4]], ids=list(ROWS)[:4])
 def test_a_verdict_beside_any_dialogue_makes_it_kto(row, good, bad, label, tmp_path, tiny_tokenizer):
     rows = [row | {label: verdict} for verdict in (bad, good, bad)]
     records = data.read(lines(tmp_path / "a.jsonl", *rows))
