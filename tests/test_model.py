@@ -117,7 +117,7 @@ BROKEN = {
     "tokens, and the model embeddings for": with_more_tokens,
     "it has no end token, so no answer ends": changed_in("tokenizer_config.json", eos_token=None),
     "the chat template cannot render this: no turns today": with_a_template_that_raises,
-    "is not a valid JSON file": lambda folder: (folder / "config.json").write_text("{"),
+    "It looks like the config": lambda folder: (folder / "config.json").write_text("{"),
     "no file named model.safetensors": lambda folder: (folder / "model.safetensors").unlink(),
 }
 
