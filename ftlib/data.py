@@ -17,7 +17,8 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlib.formats import Message, NoUsableRow, Records, Reported, Row, idle, names, objects, recognise, shape
+from ftlib import formats
+from ftlib.formats import Message, NoUsableRow, Records, Reported, Row, names, recognise
 from ftlib.formats import messages as messages
 from ftlib.settings import DATA, HUB_ID, WorkbookError, closest
 
@@ -138,7 +139,7 @@ def trainable(records: Records, tokenizer: Tokenizer, max_length: int = 512) -> 
             reported.append(Reported(number, str(error)))
     reported.sort(key=lambda row: row.row)
     rows = [{"turns": turns} for turns in used]
-    hidden = idle(rows, ["turns"], lambda row: encode(tokenizer, row["turns"]))
+    hidden = formats.idle(rows, ["turns"], lambda row: encode(tokenizer, row["turns"]))
     left_out = records.left_out + ["rejected"] * (records.format == "preference") + hidden
     notes = records.notes + [f"{count} {what}" for what, count in seen.items() if count]
     found = replace(records, used=used, reported=reported, left_out=left_out, notes=notes)
@@ -326,9 +327,9 @@ def _json(source: str, text: str, notes: list[str], lines: bool = False) -> Iter
 
 def _inside(whole: object, notes: list[str]) -> list:
     """The rows that an object holds: a list under a key, or all its values; or it is the one row."""
-    if not isinstance(whole, dict) or shape(whole) is not None:
+    if not isinstance(whole, dict) or formats.shape(whole) is not None:
         return [whole]
-    lists = {key: len(value) for key, value in whole.items() if value and objects(value) == value}
+    lists = {key: len(value) for key, value in whole.items() if value and formats.objects(value) == value}
     if lists:
         chosen = "train" if "train" in lists else next(iter(lists))
         others = names(f"{key} ({lists.get(key, 'no')} rows)" for key in whole if key != chosen)
@@ -365,14 +366,8 @@ def _parquet(source: str, content: bytes) -> list[Row]:
         raise WorkbookError(f"{source} is no readable Parquet file: {_first_line(error)}") from None
 
 
-READERS = {
-    ".csv": _table,
-    ".tsv": partial(_table, delimiter="\t"),
-    ".json": _json,
-    ".jsonl": partial(_json, lines=True),
-    ".txt": _paragraphs,
-    ".parquet": _parquet,
-}
+READERS = {".csv": _table, ".tsv": partial(_table, delimiter="\t"), ".json": _json}
+READERS |= {".jsonl": partial(_json, lines=True), ".txt": _paragraphs, ".parquet": _parquet}
 
 
 def _hub(name: str) -> Records:
@@ -479,11 +474,12 @@ def _question(row: object) -> str:
     if isinstance(row, Mapping):
         fields = ("messages", "conversations", "prompt", "instruction", "problem", "question", "text")
         found = next((row[name] for name in fields if row.get(name)), json.dumps(row, default=str))
-        return f"{_question(found)} {row.get('input') or ''}"
+        beside = (str(row.get(name) or "") for name in ("input", *formats.CONTEXTS))
+        return " ".join([_question(found), *beside])
     if isinstance(row, str):
         return row
     turns = [turn for turn in row if turn.get("role", turn.get("from")) not in ("assistant", "gpt")]
-    return "\n".join(turn.get("content", turn.get("value", "")) for turn in turns)
+    return "\n".join(str(turn.get("content", turn.get("value"))) for turn in turns)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,8 @@ from ftlib.settings import WorkbookError, one_line
 Message = dict[str, object]
 
 PROMPTS = ("prompt", "question", "problem")
-PAIRS = (
-    ("prompt", "completion"),
-    ("problem", "solution"),
-    ("question", "answer"),
-    ("prompt", "canonical_solution"),
-)
+PAIRS = (("prompt", "completion"), ("problem", "solution"), ("question", "answer"))
+PAIRS += (("prompt", "canonical_solution"),)
 LABELS = ("label", "category", "intent", "topic")
 VERDICTS = ("label", "kto_tag")
 SYSTEMS = ("system", "system_prompt", "system_message")
@@ -48,6 +44,7 @@ KNOWN = (
 ROLES = {"human": "user", "gpt": "assistant"} | {
     role: role for role in ("user", "assistant", "system", "tool")
 }
+# What may follow a turn: after an assistant's tool calls come their results, and then the assistant again.
 NEXT = {"user": ("assistant",), "assistant": ("user",), "calls": ("tool",), "tool": ("tool", "assistant")}
 TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 TURN = re.compile(r"\n\n(Human|Assistant):")  # of the HH transcripts (Bai et al., 2022)
@@ -377,10 +374,7 @@ def _calls(calls: object, where: str) -> list[dict]:
 
 
 def _ordered(found: list[Message]) -> list[Message]:
-    """The messages, if in order: perhaps the system's, then user and assistant by turns, the latter last.
-
-    After an assistant's tool calls come the tools' results, and then the assistant again.
-    """
+    """The messages, if in order: perhaps the system's, then as in NEXT from a user's to an assistant's."""
     start = found[0]["role"] == "system"
     allowed: tuple[str, ...] = ("user",)
     for number, message in enumerate(found[start:], start=1 + start):

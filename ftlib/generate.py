@@ -87,10 +87,8 @@ def _rooms(model, ids: list[list[int]], max_new_tokens: int) -> list[int]:
     context = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
     for index, prompt in enumerate(ids):
         if not 0 < len(prompt) < context:
-            raise WorkbookError(
-                f"prompt {index} has {len(prompt)} tokens: give 1 to {context - 1}, as the model's context "
-                f"of {context} tokens must hold the prompt and its answer"
-            )
+            what = f"give 1 to {context - 1}, as the model's context must hold the prompt and its answer"
+            raise WorkbookError(f"prompt {index} has {len(prompt)} tokens: {what}")
     return [min(max_new_tokens, context - len(prompt)) for prompt in ids]
 
 

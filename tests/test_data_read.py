@@ -970,6 +970,10 @@ def test_rows_that_ask_the_same_stay_together_whatever_the_answer(same):
 def test_an_input_below_the_same_instruction_asks_something_else():
     rows = [{"instruction": "a", "input": text, "output": "c"} for text in "bd"]
     assert list(map(len, data.split(rows, [0.5, 0.5], 0))) == [1, 1]
+    rows = [{"context": text, "question": "a", "answer": "c"} for text in "bd"]
+    assert list(map(len, data.split(rows, [0.5, 0.5], 0))) == [1, 1]
+    rows = [{"messages": [said([PART | {"text": text}]), SENT]} for text in "bd"]
+    assert list(map(len, data.split(rows, [0.5, 0.5], 0))) == [1, 1]
 
 
 @pytest.mark.parametrize("fractions", [[], [0.5], [0.5, 0.6], [1.5, -0.5], [0.0, 1.0]])

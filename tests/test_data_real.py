@@ -126,7 +126,7 @@ INSPECTED = {
     "10_semicolons": ("text/label", 24, 24, [], ["bench<|eos|>"]),
     "10b_semicolons_no_commas": ("text/label", 24, 24, [], ["bench<|eos|>"]),
     "10i_tsv_as_csv": ("text/label", 24, 24, [], ["bench<|eos|>"]),
-    "10n_tsv_open_quotes": ("text/label", 18, 17, [], "line 5: merges lines that look like rows (the row goes"),
+    "10n_tsv_open_quotes": ("text/label", 18, 17, [], "line 5: merges lines that look like rows (the row"),
     "11_wrapped_data_key": ("alpaca", 24, 24, [], "the rows are those of 'data'; not read: version"),
     "11b_splits": ("alpaca", 20, 20, [], "the rows are those of 'train'; not read: test (4 rows)"),
     "11j_keyed_by_id": ("alpaca", 960, 960, [], "the rows are the values of an object; its keys are not"),
