@@ -105,6 +105,18 @@ def test_a_written_folder_takes_the_place_of_the_old_one_at_the_end(tmp_path):
         assert files(target) == {text: text}
 
 
+def test_a_link_in_the_place_of_the_folder_stays_one_however_often_it_is_written(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "real").mkdir()
+    (tmp_path / "result").symlink_to(tmp_path / "disk" / "real")
+    for text in ("first", "second", "third"):
+        with artefact.write_folder(tmp_path / "result") as fresh:
+            (fresh / text).write_text(text)
+        assert (tmp_path / "result").is_symlink() and files(tmp_path / "result") == {text: text}
+    found = [path.name for path in tmp_path.rglob("*") if not path.name.endswith(".lock")]
+    assert sorted(found) == ["disk", "real", "result", "third"]
+
+
 def test_an_error_while_writing_loses_nothing_of_the_old_folder(tmp_path):
     with artefact.write_folder(tmp_path / "result") as fresh:
         (fresh / "kept").write_text("old")

@@ -1,6 +1,7 @@
 """The response mask, padding and packing, each against an independent computation."""
 
 import math
+import re
 
 import pytest
 import tiny
@@ -130,16 +131,143 @@ def test_a_template_that_does_not_mark_the_answers_is_an_error_that_says_what_to
     assert sum(data.encode(tokenizer, TURNS).response_mask) > 0
 
 
-def test_a_tokenizer_that_trims_white_space_from_offsets_loses_no_answer_silently():
+def trimmed():
+    """The tiny tokenizer, but white space is trimmed from the places of its tokens."""
     from tokenizers import processors
 
     tokenizer = tiny.make_tokenizer()
-    expected = data.encode(tokenizer, TURNS)
     tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
-    assert data.encode(tokenizer, TURNS) == expected
-    spaced = [TURNS[1], {"role": "assistant", "content": "    return 1"}, *TURNS[3:]]
-    with pytest.raises(WorkbookError, match="does not find the 2 answers again"):
-        data.encode(tokenizer, spaced)
+    return tokenizer
+
+
+TOKENIZERS = {"byte-level": tiny.make_tokenizer(), "trimmed": trimmed()}
+TOKENIZERS |= {"SentencePiece": tiny.make_sentencepiece()}
+CALL = {"type": "function", "function": {"name": "tide", "arguments": {"day": 1, "place": "the harbour"}}}
+CALLED = '<|call|>{"name": "tide", "arguments": {"day": 1, "place": "the harbour"}}'
+
+
+@st.composite
+def full_conversations(draw):
+    """Turns of system, user, assistant and tool; thinking, tool calls and answers without loss among them."""
+    messages = [{"role": "system", "content": draw(TEXTS)}] if draw(st.booleans()) else []
+    for _ in range(draw(st.integers(1, 3))):
+        messages.append({"role": "user", "content": draw(TEXTS)})
+        for calls in draw(st.sampled_from([[0], [1, 0], [2, 1, 0]])):
+            answer = {"role": "assistant", "content": draw(TEXTS)}
+            answer |= {"reasoning_content": draw(TEXTS.filter(bool))} if draw(st.booleans()) else {}
+            answer |= {"weight": 0} if draw(st.booleans()) else {}
+            results = [{"role": "tool", "content": draw(TEXTS)}] * calls
+            messages += [answer | ({"tool_calls": [CALL] * calls} if calls else {}), *results]
+    return messages
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
+@settings(SHARED, max_examples=80)
+@given(messages=full_conversations())
+def test_ids_and_mask_are_those_of_tokenising_piece_by_piece_whatever_the_tokenizer(tokenizer, messages):
+    ids, mask = [tokenizer.bos_token_id], [0]
+
+    def say(text, loss=False):
+        found = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        ids.extend(found)
+        mask.extend([int(loss)] * len(found))
+
+    for message in messages:
+        say(f"<|{message['role']}|>")
+        loss = message["role"] == "assistant" and message.get("weight") != 0
+        if "reasoning_content" in message:
+            for part in ("<|think|>", message["reasoning_content"], "<|/think|>"):
+                say(part, loss)
+        say(message["content"], loss)
+        for _ in message.get("tool_calls", ()):
+            say("<|call|>", loss)
+            say(CALLED.removeprefix("<|call|>"), loss)
+        if message["role"] == "assistant":
+            say("<|eos|>", loss)
+    assert data.encode(tokenizer, messages) == data.Encoded(ids, mask)
+    text = "".join(piece for piece, _ in data.pieces(tokenizer, messages, 10_000))
+    assert text == tokenizer.apply_chat_template(messages, tokenize=False)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
+def test_the_pieces_that_carry_loss_are_shown_as_they_stand_in_the_text(tokenizer):
+    messages = [
+        *TURNS[:2],
+        {"role": "assistant", "content": "I look. ", "reasoning_content": "Tides?", "tool_calls": [CALL]},
+        {"role": "tool", "content": "9:30"},
+        TURNS[2] | {"weight": 0},
+        *TURNS[3:],
+    ]
+    pieces = data.pieces(tokenizer, messages)
+    thought = "<|think|>Tides?<|/think|>I look. "
+    assert [text for text, loss in pieces if loss] == [f"{thought}{CALLED}<|eos|>", "At nine.<|eos|>"]
+    assert [text for text, loss in pieces if not loss] == [
+        "<|bos|><|system|>Be short.<|user|>When does the ferry leave?<|assistant|>",
+        "<|tool|>9:30<|assistant|>At noon.<|eos|><|user|>And the last?<|assistant|>",
+    ]
+    kept = data.pieces(tokenizer, messages, max_length=4)
+    assert "".join(text for text, _ in pieces).startswith("".join(text for text, _ in kept))
+    assert data.pieces(tokenizer, {"text": "a storm"}) == [("<|bos|>", False), ("a storm", True)]
+
+
+BROKEN = {
+    "cannot render this: no system turns": "{{ raise_exception('no system turns') }}",
+    "cannot render this: ": "{{ messages[0].content + 1 }}",
+    "leaves out the text of turn 1 (system)": "{% set messages = messages[1:] %}",
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_template_that_raises_or_leaves_out_a_turn_is_one_clear_error(what):
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.chat_template = BROKEN[what] + data.CHAT_TEMPLATE
+    with pytest.raises(WorkbookError, match=re.escape(f"the chat template {what}")):
+        data.encode(tokenizer, TURNS)
+
+
+def test_a_template_that_does_not_show_tool_calls_is_an_error_and_one_that_quotes_results_is_none():
+    tokenizer = tiny.make_tokenizer()
+    result = {"role": "tool", "content": 'It\nis "9".'}
+    messages = [TURNS[1], TURNS[2] | {"tool_calls": [CALL]}, result, TURNS[4]]
+    plain = data.encode(tokenizer, messages)
+    tokenizer.chat_template = data.CHAT_TEMPLATE.replace("['content'] }}", "['content'] | tojson }}")
+    assert len(data.encode(tokenizer, messages).ids) > len(plain.ids)
+    tokenizer.chat_template = data.CHAT_TEMPLATE.replace("message['tool_calls']", "[]")
+    with pytest.raises(WorkbookError, match="the chat template leaves out the tool calls"):
+        data.encode(tokenizer, messages)
+
+
+@pytest.mark.parametrize("field", [{"reasoning_content": "a<|eos|>"}, {"tool_calls": [
+    {"function": {"name": "tide", "arguments": {"day": "<|user|>"}}}]}])  # fmt: skip
+def test_a_special_token_in_thinking_or_in_a_call_is_refused(field, tiny_tokenizer):
+    with pytest.raises(WorkbookError, match="turn 2 holds the special token"):
+        data.encode(tiny_tokenizer, [TURNS[1], TURNS[2] | field])
+
+
+def test_a_template_that_marks_another_number_of_answers_is_an_error():
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.chat_template = data.CHAT_TEMPLATE + ".{% generation %}!{% endgeneration %}"
+    with pytest.raises(WorkbookError, match="the chat template marks 3 answers, and there are 2"):
+        data.encode(tokenizer, TURNS)
+    tokenizer.chat_template = data.CHAT_TEMPLATE.replace("{{ message['content'] or '' }}", "").replace(
+        "{{ eos_token }}{% endgeneration %}", "{% endgeneration %}{{ message['content'] }}"
+    )
+    with pytest.raises(WorkbookError, match="does not find an answer again"):
+        data.encode(tokenizer, TURNS)
+
+
+@pytest.mark.parametrize("family", ["qwen2_5", "qwen3", "llama3", "gemma", "glm4moe", "phi3"])
+def test_the_training_templates_of_other_families_mark_each_answer_and_its_end(family):
+    import importlib.resources
+
+    tokenizer = tiny.make_tokenizer()
+    folder = importlib.resources.files("trl") / "chat_templates"
+    tokenizer.chat_template = (folder / f"{family}_training.jinja").read_text()
+    pieces = data.pieces(tokenizer, TURNS[1:], 10_000)
+    answers = [text for text, carries_loss in pieces if carries_loss]
+    assert len(answers) == 2 and "At noon." in answers[0] and "At nine." in answers[1]
+    assert not any("ferry" in text or "last" in text for text in answers)
+    assert data.prompt(tokenizer, TURNS[1:2]).startswith(pieces[0][0].split("<think>")[0][:20])
 
 
 def test_the_prompt_is_where_the_answer_begins(tiny_tokenizer):

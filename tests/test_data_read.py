@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,11 @@ OTHER = {"role": "assistant", "content": "No idea."}
 SYSTEM = {"role": "system", "content": "Be short."}
 HUMAN, GPT = {"from": "human", "value": "When?"}, {"from": "gpt", "value": "At noon."}
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+TIDE = {"name": "tide", "arguments": {"day": 1}}
+CALL = {"id": "c1", "type": "function", "function": TIDE}
+CALLING = ANSWER | {"tool_calls": [CALL | {"function": {"name": "tide", "arguments": "day 1"}}]}
+RESULT = {"role": "tool", "content": "At 9:30."}
 
 # A row of each format, and the conversation that it holds.
 ROWS = {
@@ -70,7 +76,7 @@ def reported(records):
 
 CONTAINERS = ["csv", "tsv", "json", "jsonl", "csv.gz", "tsv.gz", "json.gz", "jsonl.gz", "csv.zst", "tsv.zst"]
 CONTAINERS += ["json.zst", "jsonl.zst", "parquet"]
-CELLS = st.text(min_size=1).filter(str.strip)
+CELLS = st.text(min_size=1).filter(lambda text: text.strip() not in ("", "-1"))
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -208,9 +214,12 @@ BAD = {
     "alpaca": [
         ({"instruction": "When?"}, "output is missing"),
         ({"instruction": "When?", "output": " \n"}, "output is empty"),
-        ({"instruction": "When?", "output": 12}, "output is a number, not a text"),
-        ({"instruction": ["When?"], "output": "At noon."}, "instruction is a list, not a text"),
-        ({"instruction": "When?", "input": {}, "output": "At noon."}, "input is an object, not a text"),
+        ({"instruction": "When?", "output": 1.5}, "output is a number, not a text"),
+        ({"instruction": ["When?"], "output": "At noon."}, "instruction, turn 1 is a text, not an object"),
+        ({"instruction": "When?", "input": [1], "output": "At noon."}, "input is a list, not a text"),
+        ({"instruction": "When?", "output": "x", "context": 1.5}, "context is a number, not a text"),
+        ({"instruction": "When?", "output": "x", "system": ["y"]}, "system is a list, not a text"),
+        ({"instruction": "When?", "output": "x", "image": "a.jpg"}, "has image, which a model of text"),
         ({"instruction": "When?", "output": "\ud800"}, "output has half a character (a lone surrogate) at 0"),
     ],
     "messages": [
@@ -218,7 +227,21 @@ BAD = {
         ({"messages": "When?"}, "messages is a text, not a list of turns"),
         ({"messages": [USER, "At noon."]}, "messages, turn 2 is a text, not an object"),
         ({"messages": [USER, ANSWER | {"content": None}]}, "turn 2 (assistant): content is missing"),
-        ({"messages": [USER, {"role": "tool", "content": "5"}]}, "turn 2 has the role 'tool'; known are"),
+        ({"messages": [USER, {"role": "judge", "content": "5"}]}, "turn 2 has the role 'judge'; known are"),
+        ({"messages": [USER, {"role": "tool", "content": "5"}]}, "turn 2 is tool, not assistant"),
+        ({"messages": [USER, CALLING]}, "turn 2 (assistant): tool call 1 has no name, or arguments that are"),
+        ({"messages": [USER, ANSWER | {"tool_calls": [{"arguments": {}}]}]}, "tool call 1 has no name"),
+        ({"messages": [USER, ANSWER | {"tool_calls": "tide()"}]}, "tool call 1 has no name"),
+        ({"messages": [USER, ANSWER | {"tool_calls": [TIDE]}, USER, ANSWER]}, "turn 3 is user, not tool"),
+        ({"messages": [USER, ANSWER | {"tool_calls": [TIDE | {"name": "\ud800"}]}]}, "has half a character"),
+        ({"messages": [USER, ANSWER | {"tool_calls": [TIDE]}, RESULT]}, "no answer to the last turn, tool"),
+        ({"messages": [USER, ANSWER | {"weight": 0.5}]}, "turn 2 (assistant): weight is 0.5, not 0 or 1"),
+        ({"messages": [USER, ANSWER | {"thinking": 2.5}]}, "(assistant): thinking is a number, not a text"),
+        ({"messages": [USER | {"content": [{"type": "image"}]}, ANSWER]}, "another kind than text: image"),
+        ({"messages": [USER | {"content": ["When?"]}, ANSWER]}, "a part of another kind than text: a text"),
+        ({"messages": [SYSTEM | {"content": ""}]}, "messages holds an empty system turn and no other"),
+        ({"messages": [SYSTEM, USER, ANSWER], "system": "Be long."}, "another text in its system turn"),
+        ({"messages": [USER, ANSWER], "images": ["a.jpg"]}, "has images, which a model of text cannot see"),
         ({"messages": [USER, {"content": "5"}]}, "messages, turn 2: from is missing"),
         ({"messages": [ANSWER, USER]}, "roles out of order: turn 1 is assistant, not user"),
         ({"messages": [USER, ANSWER, ANSWER]}, "roles out of order: turn 3 is assistant, not user"),
@@ -233,7 +256,8 @@ BAD = {
     ],
     "prompt/completion": [
         ({"prompt": "When?", "completion": ""}, "completion is empty"),
-        ({"prompt": "When?", "completion": 1.5}, "completion is a number, not a list of turns"),
+        ({"prompt": "When?", "completion": 1.5}, "completion is a number, not a text"),
+        ({"prompt": "When?", "completion": {"role": "x"}}, "completion is an object, not a text"),
         ({"prompt": [USER, ANSWER], "completion": "x"}, "roles out of order: turn 3 is assistant, not user"),
     ],
     "preference": [
@@ -253,6 +277,8 @@ BAD = {
     "text/label": [
         ({"text": "When?", "label": None}, "label is missing"),
         ({"text": "When?", "label": 1.5}, "label is a number, not a text"),
+        ({"text": "When?", "label": -1}, "label is -1, which mostly means no label"),
+        ({"text": "When?", "label": "-1"}, "label is -1, which mostly means no label"),
         ({"text": "", "label": "x"}, "text is empty"),
     ],
 }  # fmt: skip
@@ -425,6 +451,11 @@ REFUSED = {
     "a gzip that is none": ("a.json.gz", GOOD, "is no .gz file, whatever its name says"),
     "a zst that is none": ("a.json.zst", GOOD, "is no .zst file, whatever its name says"),
     "a truncated zst": ("a.json.zst", ZST[:-3], "zstd file is truncated"),
+    "a spreadsheet": ("a.csv", b"PK\x03\x04\x14\x00", "is a zip archive, as Excel files are: unpack it"),
+    "a database": ("a.csv", b"SQLite format 3\x00", "is an SQLite database: name it as sqlite:///FILE?table="),
+    "UTF-16": ("a.csv", "text,label\n".encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
+    "UTF-16 without a mark": ("a.csv", ("text,label\n" * 9).encode("utf-16-be"), "is UTF-16 text without a"),
+    "UTF-16 in an archive": ("a.csv.gz", gzip.compress("text\n".encode("utf-16")), "is UTF-16 text: save it"),
     "invalid UTF-8": ("a.csv", b"text,label\nabc,\xff\n", "byte 0xff at byte position 15 (line 2); save"),
     "JSON that is cut off": ("a.json", GOOD[:-30], "cut off or broken: Unterminated string starting at: "),
     "JSON that is cut off after a row": ("a.json", GOOD[:-1], "cut off or broken: Expecting ',' delimiter: "),
@@ -509,7 +540,7 @@ def test_conversations_keeps_what_can_be_trained_on_and_reports_the_rest_by_its_
     path = write(tmp_path / "a.json", rows)
     found = data.conversations(str(path), tiny_tokenizer, max_length=64, at_least=2)
     assert [row[0]["content"] for row in found.used] == ["a", "b"] and found.rows == 6
-    reasons = ["labelled false", "prompt is empty", "begins after 64 tokens", "holds the special token"]
+    reasons = ["its label is false", "prompt is empty", "begins after 64 tokens", "holds the special token"]
     assert [row.row for row in found.reported] == [2, 3, 4, 5]
     for row, reason in zip(found.reported, reasons, strict=True):
         assert reason in row.reason
@@ -539,6 +570,9 @@ def test_when_no_row_is_usable_the_error_holds_the_report(tmp_path):
         "rows": 1,
         "used": 0,
         "reported": [{"row": 1, "reason": "conversations, turn 2 (gpt): value is empty"}],
+        "left_out": [],
+        "notes": [],
+        "example": None,
     }
 
 
@@ -555,6 +589,239 @@ def test_the_report_and_the_summary_say_format_columns_and_rows(tmp_path):
         f"{path}: alpaca", "columns: instruction, input, output", "rows: 53 = 31 used + 22 reported"
     ]  # fmt: skip
     assert summary[3] == "  row 2: line 2: output is missing" and summary[-1] == "  and 2 more"
+
+
+# What stands beside question and answer reaches the model, or is named
+
+CALLED = ANSWER | {"content": "", "tool_calls": [CALL]}
+SENT = ANSWER | {"content": None, "tool_calls": [CALL | {"function": TIDE | {"arguments": '{"day": 1}'}}]}
+LINE = '{"name": "tide", "parameters": {}}'
+OFFERED = [json.loads(LINE)]
+
+
+def said(text, role="user"):
+    return {"role": role, "content": text}
+
+
+BELOW = said("It left.\n\nWhen?")
+THOUGHT = ANSWER | {"reasoning_content": "Tides."}
+PART = {"type": "text", "text": "When?"}
+BESIDE = [
+    ({"system": "Be short.", **ROWS["alpaca"]}, [SYSTEM, USER, ANSWER], []),
+    ({"system": "", **ROWS["alpaca"]}, [USER, ANSWER], []),
+    ({"system": "Be short.", **ROWS["sharegpt"]}, [SYSTEM, USER, ANSWER], []),
+    ({"system": "Be short.", "messages": [SYSTEM, USER, ANSWER]}, [SYSTEM, USER, ANSWER], ["system"]),
+    ({"system_prompt": "Be short.", "question": "When?", "answer": "At noon."}, [SYSTEM, USER, ANSWER], []),
+    ({"system_message": "Be short.", **ROWS["text/label"]}, [SYSTEM, USER, ANSWER], []),
+    ({"system": "Be short.", **ROWS["preference"]}, [SYSTEM, USER, ANSWER], []),
+    ({"system": "Be short.", **ROWS["kto"]}, [SYSTEM, USER, ANSWER], []),
+    ({"messages": [said(" ", "system"), USER, ANSWER]}, [USER, ANSWER], []),
+    ({"messages": [said(None, "system"), USER, ANSWER]}, [USER, ANSWER], []),
+    ({"context": "It left.", "question": "When?", "answer": "At noon."}, [BELOW, ANSWER], []),
+    ({"passage": "It left.", **ROWS["kto"]}, [BELOW, ANSWER], []),
+    ({"context": "It left.", **ROWS["preference"]}, [BELOW, ANSWER], []),
+    ({"context": "c", "instruction": "When?", "input": "i", "output": "At noon."},
+     [said("c\n\nWhen?\n\ni"), ANSWER], []),
+    ({"context": "Whe", **ROWS["prompt/completion"]}, [USER, ANSWER], ["context"]),
+    ({"context": "It left.", **ROWS["messages"]}, [USER, ANSWER], ["context"]),
+    ({"tools": OFFERED, **ROWS["messages"]}, [said(LINE, "system"), USER, ANSWER], []),
+    ({"tools": f"[{LINE}]", "messages": [SYSTEM, USER, ANSWER]},
+     [said(f"Be short.\n{LINE}", "system"), USER, ANSWER], []),
+    ({"tools": "a hammer", **ROWS["prompt/completion"]}, [USER, ANSWER], ["tools"]),
+    ({"messages": [USER, SENT, RESULT, ANSWER]}, [USER, CALLED, RESULT, ANSWER], []),
+    ({"messages": [USER, CALLED | {"content": "I look."}]}, [USER, CALLED | {"content": "I look."}], []),
+    ({"messages": [USER, CALLED, RESULT, RESULT, ANSWER, USER, ANSWER]},
+     [USER, CALLED, RESULT, RESULT, ANSWER, USER, ANSWER], []),
+    ({"messages": [USER, ANSWER | {"tool_calls": [TIDE | {"arguments": ""}]}]},
+     [USER, ANSWER | {"tool_calls": [{"type": "function", "function": TIDE | {"arguments": {}}}]}], []),
+    ({"messages": [USER, CALLED, RESULT | {"name": "tide", "tool_call_id": "c1"}, ANSWER]},
+     [USER, CALLED, RESULT | {"name": "tide", "tool_call_id": "c1"}, ANSWER], []),
+    ({"conversations": [HUMAN, GPT | {"tool_calls": [CALL]}]}, [USER, ANSWER | {"tool_calls": [CALL]}], []),
+    ({"messages": [USER, THOUGHT]}, [USER, THOUGHT], []),
+    ({"messages": [USER, ANSWER | {"thinking": "Tides."}]}, [USER, THOUGHT], []),
+    ({"messages": [USER, ANSWER | {"reasoning": ""}]}, [USER, ANSWER], []),
+    ({"messages": [USER, OTHER | {"weight": 0}, USER, ANSWER | {"weight": 1}]},
+     [USER, OTHER | {"weight": 0}, USER, ANSWER], []),
+    ({"messages": [said([PART | {"text": "Boats."}, PART]), ANSWER], "images": []},
+     [said("Boats.\nWhen?"), ANSWER], []),
+    ({"messages": [USER | {"weight": 1, "date": "June"}, ANSWER | {"train": False}], "id": 7, "note": ""},
+     [USER, ANSWER], ["id", "weight", "date", "train"]),
+    ({"question": "When?", "answer": 12}, [USER, said("12", "assistant")], []),
+    ({"instruction": "When?", "output": 12}, [USER, said("12", "assistant")], []),
+    ({"text": "When?", "label": True}, [USER, said("True", "assistant")], []),
+    ({"id": 7, "problem": "When?", "solution": "At noon.", "answer": "x"}, [USER, ANSWER], ["id", "answer"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row, expected, left_out", BESIDE)
+def test_what_stands_beside_question_and_answer_reaches_the_model_or_is_named(
+    row, expected, left_out, tmp_path
+):
+    records = data.read(lines(tmp_path / "a.jsonl", row, row))
+    assert [data.messages(record, records.format) for record in records.used] == [expected] * 2
+    assert (sorted(records.left_out), records.reported) == (sorted(left_out), [])
+    assert (f"left out: {', '.join(records.left_out)}\n" in str(records)) == bool(left_out)
+
+
+def test_a_column_that_reaches_the_model_in_one_row_is_not_left_out(tmp_path):
+    rows = [ROWS["alpaca"], ROWS["alpaca"] | {"input": "Of June", "id": 3}, ROWS["alpaca"]]
+    assert data.read(lines(tmp_path / "a.jsonl", *rows)).left_out == ["id"]
+    rows = [{"text": "a", "page": 3}, {"text": "b"}]
+    assert data.read(lines(tmp_path / "a.jsonl", *rows)).left_out == ["page"]
+
+
+@pytest.mark.parametrize("label", ["label", "kto_tag"])
+@pytest.mark.parametrize("good, bad", [(True, False), (1, 0), (1.0, 0.0), ("1.0", "0.0"), ("True", "false")])
+@pytest.mark.parametrize("row", [ROWS[name] for name in list(ROWS)[:4]], ids=list(ROWS)[:4])
+def test_a_verdict_beside_any_dialogue_makes_it_kto(row, good, bad, label, tmp_path, tiny_tokenizer):
+    rows = [row | {label: verdict} for verdict in (bad, good, bad)]
+    records = data.read(lines(tmp_path / "a.jsonl", *rows))
+    assert (records.format, [record["label"] for record in records.used]) == ("kto", [False, True, False])
+    assert records.used[0]["prompt"] == [USER] and records.used[0]["completion"] == [ANSWER]
+    found = data.trainable(records, tiny_tokenizer)
+    assert found.used == [[USER, ANSWER]] and [row.row for row in found.reported] == [1, 3]
+    assert found.notes[0].startswith("2 answers are undesired (labelled false) and kept out")
+
+
+def test_a_label_of_many_classes_makes_no_kto(tmp_path):
+    rows = [ROWS["alpaca"] | {"label": number} for number in range(5)]
+    records = data.read(lines(tmp_path / "a.jsonl", *rows))
+    assert (records.format, records.left_out, len(records.used)) == ("alpaca", ["label"], 5)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_the_header_says_what_parts_the_cells_whatever_the_name(delimiter, name, tmp_path):
+    rows = [["text", "label"], ["The old one, is lit; no? a|b\tc", "x"], ['said "no"\nand left', "y"]]
+    with (tmp_path / name).open("w", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    assert data.read(tmp_path / name).used == [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    (tmp_path / name).write_text('"a;b;text",label\nc,d\n')
+    with pytest.raises(WorkbookError, match="its columns are a;b;text, label, and a row needs"):
+        data.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name, delimiter, count", [("a.tsv", "\t", 2), ("a.csv", ",", 3)])
+def test_lines_that_an_open_quote_merges_are_reported(name, delimiter, count, tmp_path):
+    texts = ["text", "a", '"Quiet', *["more"] * (count - 2), 'end"']
+    rows = [f"{text}{delimiter}{'x' if row else 'label'}" for row, text in enumerate(texts)]
+    (tmp_path / name).write_text("\n".join(["\n", *rows, f"b{delimiter}x"]))
+    records = data.read(tmp_path / name)
+    assert [row["text"] for row in records.used] == ["a", "b"]
+    what = f"line 5: merges lines that look like rows (the row goes on to line {4 + count}: is a quote never"
+    assert what in reported(records)[2]
+
+
+@pytest.mark.parametrize("whole, note", [
+    ({"version": 1, "data": [ROWS["alpaca"]] * 3},
+     "the rows are those of 'data'; not read: version (no rows)"),
+    ({"test": [ROWS["alpaca"]], "train": [ROWS["alpaca"]] * 3},
+     "the rows are those of 'train'; not read: test (1 rows)"),
+    ({"rows": [ROWS["alpaca"]] * 3}, "the rows are those of 'rows'"),
+    ({f"{number:03}": ROWS["alpaca"] for number in range(3)}, "the rows are the values of an object; its"),
+])  # fmt: skip
+def test_rows_inside_an_object_are_found_and_what_is_not_read_is_said(whole, note, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(whole))
+    records = data.read(tmp_path / "a.json")
+    assert records.used == [ROWS["alpaca"]] * 3 and records.notes[0].startswith(note)
+    assert records.notes[0] in str(records)
+
+
+def test_plain_text_with_an_item_a_line_is_said_to_be_read_by_paragraphs(tmp_path):
+    (tmp_path / "a.txt").write_text("one\ntwo\n\nthree\n")
+    assert data.read(tmp_path / "a.txt").notes == [
+        "a row is a paragraph: 2 of 3 lines. Where a line is an item, part the lines by blank ones "
+        "(sed G FILE > NEW), or save them as CSV or JSONL"
+    ]
+    (tmp_path / "a.txt").write_text("one\n\ntwo\n\nthree\n")  # what sed G makes of three lines
+    assert data.read(tmp_path / "a.txt").notes == [] and data.read(tmp_path / "a.txt").rows == 3
+
+
+@pytest.mark.parametrize("container", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
+def test_a_file_that_unpacks_into_more_than_the_limit_is_refused_before_it_fills_memory(
+    container, tmp_path, monkeypatch
+):
+    path = write(tmp_path / f"a.{container}", [{"text": "a" * 2**20}] * 12)
+    assert container == "jsonl" or path.stat().st_size < 2**16, "a small file"
+    assert data.read(path).rows == 12
+    monkeypatch.setattr(data, "LIMIT", 2**22)
+    drawn = []
+    plain = data._within
+
+    def counted(source, parts, size=len):
+        return plain(source, (drawn.append(size(part)) or part for part in parts), size)
+
+    monkeypatch.setattr(data, "_within", counted)
+    with pytest.raises(WorkbookError, match=r"holds more than 4 MB, unpacked: take a part of it"):
+        data.read(path)
+    assert sum(drawn) < 13 * 2**20
+
+
+@pytest.mark.parametrize("rows", [
+    [{"x" * 5000: 1}], [{f"column {number}": 1 for number in range(3000)}], ["x" * 5000],
+    [{"messages": [{"role": "r" * 5000, "content": "c"}]}], [{"messages": [USER], "y" * 5000: [1]}],
+    [ROWS["kto"] | {"label": "l" * 5000}, *[ROWS["kto"]] * 2],
+])  # fmt: skip
+def test_no_error_and_no_reason_is_longer_than_a_line_of_300_signs(rows, tmp_path):
+    path = tmp_path / ("n" * 200 + ".json")
+    path.write_text(json.dumps(rows))
+    try:
+        records = data.read(path)
+    except data.NoUsableRow as error:
+        assert len(str(error)) <= 300 and "\n" not in str(error)
+        records = error.records
+    assert records.reported and all(len(row.reason) <= 300 for row in records.reported)
+
+
+# What can be trained on
+
+
+def test_answers_that_are_cut_end_marks_and_one_question_for_all_are_said(tmp_path, tiny_tokenizer):
+    texts = ["b</s> \n", "c</s></s>", "<|endoftext|>", "long " * 600, "Alder<|eos|>", "<s>struck</s> out"]
+    rows = [{"prompt": "a", "completion": text} for text in texts]
+    found = data.trainable(data.read(write(tmp_path / "a.json", rows)), tiny_tokenizer, max_length=64)
+    answers = [conversation[-1]["content"] for conversation in found.used]
+    assert answers == ["b", "c", "<|endoftext|>", "long " * 600, "Alder", "<s>struck</s> out"]
+    assert found.notes == [
+        "3 rows have an end mark in an answer: taken off, as the template adds one",
+        "1 rows have more than 64 tokens: their last answer is cut and loses its end",
+        "6 rows ask 1 questions, and those that ask the same stay together: part 2 gets none, "
+        "so no row is left to test on",
+    ]
+
+
+def test_rows_that_a_template_refuses_or_leaves_half_out_are_reported_and_the_others_used(tmp_path):
+    tokenizer = tiny.make_tokenizer()
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turns') }}{% endif %}"
+    rows = [{"messages": messages} for messages in ([USER, ANSWER], [SYSTEM, USER, ANSWER])]
+    rows += [{"messages": [said("b"), CALLED]}, {"messages": [said("c"), ANSWER | {"thinking": "Tides."}]}]
+    records = data.read(write(tmp_path / "a.json", rows))
+    tokenizer.chat_template = refusing + data.CHAT_TEMPLATE.replace("message['tool_calls']", "[]")
+    found = data.trainable(records, tokenizer)
+    assert reported(found) == {
+        2: "the chat template cannot render this: no system turns",
+        3: "the chat template leaves out the tool calls",
+    }
+    assert len(found.used) == 2 and found.left_out == []
+    tokenizer.chat_template = data.CHAT_TEMPLATE.replace("message['reasoning_content']", "''")
+    found = data.trainable(records, tokenizer)
+    assert len(found.used) == 4 and found.left_out == ["reasoning_content"]
+
+
+def test_a_conversation_of_which_no_answer_carries_loss_is_reported(tmp_path, tiny_tokenizer):
+    rows = [{"messages": [USER, ANSWER | {"weight": weight}]} for weight in (0, 1)]
+    found = data.trainable(data.read(write(tmp_path / "a.json", rows)), tiny_tokenizer)
+    assert reported(found) == {1: "no answer in it carries loss (weight 0)"}
+    with pytest.raises(data.NoUsableRow, match="no row to train on: row 1: no answer in it") as caught:
+        data.trainable(data.read(write(tmp_path / "a.json", rows[:1])), tiny_tokenizer)
+    assert caught.value.records.reported == found.reported
+
+
+def test_the_rejected_answers_of_pairs_are_named_as_left_out_of_supervised_training(tmp_path, tiny_tokenizer):
+    records = data.read(write(tmp_path / "a.json", [ROWS["preference"]]))
+    assert records.left_out == []
+    found = data.trainable(records, tiny_tokenizer)
+    assert (found.used, found.left_out) == ([[USER, ANSWER]], ["rejected"])
 
 
 # Databases and the hub
@@ -602,6 +869,8 @@ def test_a_wrong_sql_url_is_one_clear_error_and_nothing_is_changed(database, end
     ("https://example.org/data.csv", "must be an SQL URL"),
     ("postgresql+nodriver://me:secret@host/db?table=t", "postgresql+nodriver://me:***@host/db cannot"),
     ("postgresql://me:secret@host:port/db?table=t", "postgresql://... cannot be read"),
+    ("postgresql+nodriver://host/db?user=me&password=secret&table=t", "postgresql+nodriver://host/db cannot"),
+    ("mssql+nodriver:///?odbc_connect=UID%3Dme%3BPWD%3Dsecret&table=t", "mssql+nodriver:/// cannot be read"),
     ("://", "cannot be read"),
 ])  # fmt: skip
 def test_what_is_no_database_is_one_clear_error_without_a_password(source, what, tmp_path, monkeypatch):
@@ -659,7 +928,14 @@ QUESTIONS = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["x"
 @given(pairs=QUESTIONS, seed=st.integers(0, 5))
 def test_a_split_keeps_every_row_once_and_no_question_is_in_two_parts(pairs, seed):
     rows = [{"text": text, "label": label, "id": number} for number, (text, label) in enumerate(pairs)]
-    parts = data.split(rows, [0.6, 0.2, 0.2], seed)
+    try:
+        parts = data.split(rows, [0.6, 0.2, 0.2], seed)
+    except WorkbookError as error:
+        largest = max((sum(text == other for other, _ in pairs) for text, _ in pairs), default=0)
+        asked = len({text for text, _ in pairs})
+        assert f"{len(rows)} rows ask {asked} questions, and" in str(error)
+        assert largest > 0.2 * len(rows) or asked < 6, "questions that differ enough reach every part"
+        return
     assert sorted((row for part in parts for row in part), key=lambda row: row["id"]) == rows
     assert all(part == sorted(part, key=lambda row: row["id"]) for part in parts)
     questions = [{row["text"] for row in part} for part in parts]
@@ -684,12 +960,20 @@ def test_a_split_has_the_sizes_it_was_asked_for_and_follows_from_the_seed():
     [[USER, ANSWER], [USER, OTHER]],
 ])  # fmt: skip
 def test_rows_that_ask_the_same_stay_together_whatever_the_answer(same):
+    others = [[{"role": "user", "content": f"question {number}"}, ANSWER] for number in range(2)]
     for seed in range(20):
-        assert sorted(map(len, data.split(same, [0.5, 0.5], seed))) == [0, 2]
+        parts = data.split([*same, *others], [0.5, 0.5], seed)
+        assert {tuple(row in part for row in same) for part in parts} == {(True, True), (False, False)}
+    with pytest.raises(WorkbookError, match="2 rows ask 1 questions, and those that ask the same stay"):
+        data.split(same, [0.8, 0.2], 0)
 
 
 def test_an_input_below_the_same_instruction_asks_something_else():
     rows = [{"instruction": "a", "input": text, "output": "c"} for text in "bd"]
+    assert list(map(len, data.split(rows, [0.5, 0.5], 0))) == [1, 1]
+    rows = [{"context": text, "question": "a", "answer": "c"} for text in "bd"]
+    assert list(map(len, data.split(rows, [0.5, 0.5], 0))) == [1, 1]
+    rows = [{"messages": [said([PART | {"text": text}]), SENT]} for text in "bd"]
     assert list(map(len, data.split(rows, [0.5, 0.5], 0))) == [1, 1]
 
 

@@ -145,5 +145,45 @@ def test_a_prompt_that_fills_the_context_and_a_negative_temperature_are_errors(t
         generate.answers(network, tokenizer, PROMPTS, temperature=-1)
 
 
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + '<|im_end|>\n' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '<|im_end|>\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def taught_otherwise(tiny_model_folder):
+    """The same, but its turns end with a token that is not the tokenizer's end token."""
+    network, tokenizer = model.load(str(tiny_model_folder), "cpu")
+    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>"])
+    tokenizer.chat_template = CHATML
+    network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    train.sft(network, tokenizer, EXAMPLES, epochs=60, learning_rate=1e-2, batch_size=6, progress=False)
+    return network, tokenizer
+
+
+def test_answers_end_with_the_turn_whichever_token_the_template_ends_turns_with(taught_otherwise):
+    network, tokenizer = taught_otherwise
+    assert tokenizer.eos_token == "<|eos|>" and data.turn_end(tokenizer) == len(tokenizer) - 1
+    found = generate.answers(network, tokenizer, PROMPTS, max_new_tokens=40)
+    assert found == [messages[-1]["content"] for messages in EXAMPLES]
+    ignorant = by_hand(network, tokenizer, data.prompt(tokenizer, PROMPTS[0]), 40)
+    assert ignorant.startswith(found[0] + "<|im_end|>") and len(ignorant) > len(found[0]) + 20
+
+
+def test_texts_end_at_each_end_token_that_the_model_s_files_name(taught, monkeypatch):
+    network, tokenizer = taught
+    [text] = generate.continue_text(network, tokenizer, ["the ferry"], max_new_tokens=30)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    second, third = ids[1], next(token for token in ids[2:] if token != ids[1])
+    for ends, last in ((third, third), ([third], third), ([third, second], second)):
+        monkeypatch.setattr(network.generation_config, "eos_token_id", ends)
+        expected = tokenizer.decode(ids[: ids.index(last)])
+        assert generate.continue_text(network, tokenizer, ["the ferry"], max_new_tokens=30) == [expected]
+
+
 def test_no_prompts_give_no_answers(taught):
     assert generate.answers(*taught, []) == []

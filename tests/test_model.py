@@ -1,6 +1,10 @@
 """Loading, counting and comparing models; the one loss of the workbook against computations written out."""
 
+import json
+import shutil
+
 import pytest
+import tiny
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,8 +18,8 @@ CHATML = (  # of no family that TRL knows
 )
 
 
-@pytest.fixture
-def tiny(tiny_model_folder):
+@pytest.fixture(name="tiny")
+def tiny_model(tiny_model_folder):
     return model.load(str(tiny_model_folder), "cpu")
 
 
@@ -65,6 +69,102 @@ def test_load_says_in_one_error_that_a_model_is_not_there(name, monkeypatch):
         model.load(name, "cpu")
     assert repr(name) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def cut(folder):
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-100])
+
+
+def without_a_weight(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def changed_in(name, **entries):
+    def change(folder):
+        found = json.loads((folder / name).read_text()) | entries
+        kept = {entry: value for entry, value in found.items() if value is not None}
+        (folder / name).write_text(json.dumps(kept))
+
+    return change
+
+
+def with_code(folder):
+    (folder / "mine.py").write_text("raise SystemExit('code of a model was run')")
+    places = {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"}
+    changed_in("config.json", model_type="mine", auto_map=places)(folder)
+
+
+def with_more_tokens(folder):
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.add_tokens(["Zanzibar", "Quebec"])
+    tokenizer.save_pretrained(folder)
+
+
+def with_a_template_that_raises(folder):
+    broken = "{% generation %}{{ raise_exception('no turns today') }}{% endgeneration %}"
+    (folder / "chat_template.jinja").write_text(broken)
+
+
+BROKEN = {
+    "file not fully covered": cut,
+    "1 weights are missing or of another size than its config says": without_a_weight,
+    "6 weights are missing or of another size": changed_in("config.json", intermediate_size=64),
+    "it has code of its own, which the workbook does not run": with_code,
+    "tokens, and the model embeddings for": with_more_tokens,
+    "it has no end token, so no answer ends": changed_in("tokenizer_config.json", eos_token=None),
+    "the chat template cannot render this: no turns today": with_a_template_that_raises,
+    "It looks like the config": lambda folder: (folder / "config.json").write_text("{"),
+    "no file named model.safetensors": lambda folder: (folder / "model.safetensors").unlink(),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_model_that_is_not_whole_or_not_plain_is_one_clear_error(
+    what, tiny_model_folder, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda *question: asked.append(question) or "y")
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    BROKEN[what](folder)
+    with pytest.raises(WorkbookError) as caught:
+        model.load(str(folder), "cpu")
+    assert what in str(caught.value) and str(folder) in str(caught.value) and "\n" not in str(caught.value)
+    assert not asked
+
+
+def test_a_broken_template_that_marks_no_answers_is_replaced_and_this_is_said(
+    tiny_model_folder, tmp_path, capsys
+):
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    (folder / "chat_template.jinja").write_text("{% if %}")
+    assert model.load_tokenizer(str(folder)).chat_template == data.CHAT_TEMPLATE
+    assert "the workbook's own is used" in capsys.readouterr().out
+
+
+def test_an_adapter_with_new_tokens_is_loaded_as_it_was_saved(tiny_model_folder, tmp_path):
+    import peft
+
+    network, tokenizer = model.load(str(tiny_model_folder), "cpu")
+    tokenizer.add_tokens(["Zanzibar", "Quebec"])
+    network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=2, target_modules="all-linear", init_lora_weights=False
+    )
+    with model.quiet():
+        adapted = peft.get_peft_model(network, config).eval()
+    adapted.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    again, its_tokenizer = model.load(str(tmp_path), "cpu")
+    ids = its_tokenizer("Where is Zanzibar? Near Quebec.", return_tensors="pt")["input_ids"]
+    assert set(ids[0].tolist()) >= set(tokenizer.convert_tokens_to_ids(["Zanzibar", "Quebec"]))
+    with torch.no_grad():
+        torch.testing.assert_close(again(ids).logits, adapted(ids).logits)
+        with adapted.disable_adapter():
+            assert not torch.allclose(again(ids).logits, adapted(ids).logits), "the adapter matters"
 
 
 def test_load_prints_nothing(tiny_model_folder, capfd):

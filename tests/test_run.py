@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from ftlib import artefact, run, settings
+from ftlib import artefact, data, run, settings
 from notebooks import refresh
 
 PARAMETERS = """tier: str = "tiny"             # tiny | small | large
@@ -367,6 +368,73 @@ def test_inspect_says_what_a_file_is(command, tmp_path):
     report = json.loads(shown)
     assert status == 0 and (report["rows"], report["used"]) == (2, 1) and report["reported"][0]["row"]
     assert "text/label" in command("inspect", "my.csv")[1]
+
+
+def test_inspect_shows_the_first_row_as_the_model_sees_it_and_what_is_left_out(
+    command, tmp_path, tiny_model_folder
+):
+    call = {"type": "function", "function": {"name": "tide", "arguments": {"day": 1}}}
+    asked = {"role": "user", "content": "When?"}
+    answers = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    answers += [{"role": "tool", "content": "9:30"}]
+    answers += [{"role": "assistant", "content": "At 9:30.", "date": "June"}]
+    rows = [{"id": 1, "messages": [asked]}] + [{"id": 2, "messages": [asked, *answers]}] * 2
+    (tmp_path / "my.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    status, shown, _ = command("inspect", "my.jsonl", "--json", "--model", tiny_model_folder)
+    report = json.loads(shown)
+    assert (status, report["used"], [row["row"] for row in report["reported"]]) == (0, 2, [1])
+    assert report["left_out"] == ["id", "date"]
+    told = "<|bos|><|user|>When?<|assistant|>"
+    called = '<|call|>{"name": "tide", "arguments": {"day": 1}}<|eos|>'
+    assert report["example"] == {
+        "messages": [asked, *answers[:2], {"role": "assistant", "content": "At 9:30."}],
+        "rendered": f"{told}{called}<|tool|>9:30<|assistant|>At 9:30.<|eos|>",
+        "loss_on": [called, "At 9:30.<|eos|>"],
+    }
+    shown = command("inspect", "my.jsonl", "--model", tiny_model_folder)[1]
+    assert shown.endswith(f"⟦ ⟧:\n{told}⟦{called}⟧<|tool|>9:30<|assistant|>⟦At 9:30.<|eos|>⟧\n")
+    assert "left out: id, date\n" in shown
+
+
+def test_inspect_and_a_run_use_the_same_rows(command, tmp_path, tiny_model_folder, tiny_tokenizer):
+    rows = [{"prompt": f"{number}?", "completion": "x", "label": number % 3 > 0} for number in range(9)]
+    rows += [{"prompt": "long " * 600, "completion": "x", "label": True}]
+    rows += [{"prompt": "<|user|>", "completion": "x", "label": True}]
+    (tmp_path / "my.json").write_text(json.dumps(rows))
+    report = json.loads(command("inspect", "my.json", "--json", "--model", tiny_model_folder)[1])
+    run = data.conversations(str(tmp_path / "my.json"), tiny_tokenizer, max_length=512, at_least=2)
+    assert report["used"] == len(run.used) == 6
+    assert report["reported"] == [{"row": row.row, "reason": row.reason} for row in run.reported]
+    assert report["notes"] == run.notes and report["left_out"] == run.left_out
+
+
+def test_inspect_uses_the_workbook_s_own_template_and_shows_plain_text(command, tmp_path):
+    (tmp_path / "my.txt").write_text("a ferry\n\nlate\n")
+    report = json.loads(command("inspect", "my.txt", "--json")[1])
+    assert report["example"] == {"messages": [], "rendered": "<|bos|>a ferry", "loss_on": ["a ferry"]}
+
+
+def test_what_is_said_of_a_template_does_not_spoil_the_report(command, tmp_path, tiny_model_folder):
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    (folder / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+    (tmp_path / "my.csv").write_text("text,label\na,b\n")
+    status, shown, errors = command("inspect", "my.csv", "--json", "--model", folder)
+    assert status == 0 and json.loads(shown)["used"] == 1 and "the workbook's own is used" in errors
+
+
+@pytest.mark.parametrize("arguments", [
+    ["inspect", "n" * 5000], ["run", "0.91", "-p", "s" * 5000, "3"], ["run", "r" * 5000],
+    ["run", "0.91", "-p", "seed", "s" * 5000], ["run", "0.91", "-p", "seed", *"abc" * 2000],
+])  # fmt: skip
+def test_no_error_line_is_longer_than_300_signs(command, arguments):
+    status, _, errors = command(*arguments)
+    assert status == 2 and len(errors) <= 301 and errors.startswith("error: ") and errors.count("\n") == 1
+
+
+def test_a_failing_cell_with_a_long_reason_is_said_in_300_signs(command, notebooks):
+    write(notebooks / "0_foundations", "0_91_small.ipynb", "raise ValueError('v' * 10_000)")
+    status, _, errors = command("run", "0.91")
+    assert status == 1 and len(errors) <= 301 and errors.startswith("error: 0.91: cell [2] raised ValueError")
 
 
 def test_inspect_of_a_file_without_a_usable_row_shows_the_reasons_and_fails(command, tmp_path):

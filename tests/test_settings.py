@@ -151,6 +151,35 @@ def test_a_password_is_refused_before_it_is_kept_with_the_parameters():
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url, held", [
+    ("postgresql://host/db?user=me&password=secret&table=t", True),
+    ("postgresql://host/db?sslpassword=secret&table=t", True),
+    ("mysql://host/db?table=t;PWD=secret", True),
+    ("mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BX%7D%3BPWD%3Dsecret&table=t", True),
+    ("https://host/a.csv?access_token=secret", True),
+    ("postgresql://me:sec/ret@host/db?table=t", True),
+    ("postgresql://me@host:5432/db?table=t&passfile=~/.pgpass", False),
+    ("sqlite:///a@b.db?table=passwords", False),
+    ("sqlite:///a.db?query=SELECT token AS text FROM words WHERE token = 'a'", False),
+])  # fmt: skip
+def test_a_password_is_found_wherever_a_url_may_hold_one(url, held):
+    if not held:
+        assert settings.validate({"data_path": url}) == {"data_path": url}
+        return
+    with pytest.raises(WorkbookError, match="data_path holds a password") as caught:
+        settings.validate({"data_path": url})
+    assert "secret" not in str(caught.value)
+
+
+@given(st.text(), st.integers(20, 400))
+def test_one_line_keeps_both_ends_within_its_limit(text, limit):
+    found = settings.one_line(text, limit)
+    assert len(found) <= limit and len(found.splitlines()) <= 1
+    assert len(text) > limit or "\n" in text or found == " ".join(text.splitlines())
+    long = settings.one_line("a" * 500 + "b" * 500, limit)
+    assert long.startswith("aaaaa") and long.endswith("b") and " ... " in long and len(long) == limit
+
+
 def test_modules_are_imported_when_they_are_used():
     program = "import sys, ftlib; before = set(sys.modules); ftlib.data.read; from ftlib import formats\n"
     program += "print('ftlib.data' in before, 'torch' in sys.modules, 'ftlib.data' in sys.modules)"

@@ -1,10 +1,12 @@
 """A tokenizer and a Llama of the shape of the workbook's base model, small enough to be made in a second."""
 
+import json
 from pathlib import Path
 
 from ftlib import data
 
 SPECIAL = ["<|pad|>", "<|bos|>", "<|eos|>", "<|system|>", "<|user|>", "<|assistant|>"]
+SPECIAL += ["<|tool|>", "<|call|>", "<|think|>", "<|/think|>"]
 TEXTS = [
     "The ferry leaves the harbour at noon and the baker opens at seven.",
     "Bread costs two pounds; the blue cup from the market costs five.",
@@ -28,6 +30,32 @@ def make_tokenizer():
     tokenizer.train_from_iterator(TEXTS * 3, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
+        pad_token=SPECIAL[0],
+        bos_token=SPECIAL[1],
+        eos_token=SPECIAL[2],
+        additional_special_tokens=SPECIAL[3:],
+        chat_template=data.CHAT_TEMPLATE,
+        model_max_length=512,
+    )
+
+
+def make_sentencepiece():
+    """The same in SentencePiece's form: a mark for each space and before each text, bytes for rare signs."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    end = decoders.Strip(" ", 1, 0)
+    replaced = decoders.Replace("▁", " ")
+    tokenizer.decoder = decoders.Sequence([replaced, decoders.ByteFallback(), decoders.Fuse(), end])
+    signs = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=480, special_tokens=[*SPECIAL, *signs], show_progress=False)
+    tokenizer.train_from_iterator(TEXTS * 3, trainer)
+    state = json.loads(tokenizer.to_str())
+    state["added_tokens"] = state["added_tokens"][: len(SPECIAL)]  # bytes are no tokens that a text may name
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
         pad_token=SPECIAL[0],
         bos_token=SPECIAL[1],
         eos_token=SPECIAL[2],
