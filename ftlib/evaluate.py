@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -351,7 +351,8 @@ def cloze(model: Model, tokenizer: Tokenizer, facts: Sequence[dict]) -> list[flo
         for option in fact["options"]:
             # Encoded as one text: a tokenizer may mark the beginning of each text that it is given.
             whole = _text(tokenizer, f"{fact['cloze'].rstrip()} {option.strip()}".strip()).ids
-            shared = len(os.path.commonprefix([start, whole]))
+            same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(start, whole, strict=False))
+            shared = len(list(same))
             documents.append(data.Encoded(whole, [0] * shared + [1] * (len(whole) - shared)))
     nats, _ = _document_nats(model, tokenizer, documents)
     options = np.split(nats, np.cumsum([len(fact["options"]) for fact in facts])[:-1])

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
-from .tokenizer import BYTES, SPECIAL
+from .tokenizer import BYTES, SHOWN, SPECIAL
 
 
 def write(model, tokenizer, path: Path) -> None:
@@ -31,6 +31,7 @@ def write(model, tokenizer, path: Path) -> None:
     writer.add_vocab_size(config.vocab_size)
     tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     kinds = {**dict.fromkeys(SPECIAL, TokenType.CONTROL), **dict.fromkeys(BYTES, TokenType.BYTE)}
+    kinds |= dict.fromkeys(SHOWN, TokenType.USER_DEFINED)
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
     writer.add_token_scores([-float(rank) for rank in range(len(tokens))])   # earlier tokens are merged first

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from ftlib.data import CHAT_TEMPLATE
@@ -22,9 +22,10 @@ ENTRIES = 4096
 SPACE = "▁"
 PIECES = rf"{SPACE}?\p{{Ll}}+|\p{{Lu}}+\p{{Ll}}*|{SPACE}?[^\s\p{{L}}\p{{N}}{SPACE}]+|.|\s"
 PAD, BOS, EOS = "<|pad|>", "<|bos|>", "<|eos|>"
-TURNS = ["<|system|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|call|>", "<|think|>", "<|/think|>"]
+TURNS = ["<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
+SHOWN = ["<|call|>", "<|think|>", "<|/think|>"]   # part of what the assistant says: decoding keeps them
 RESERVED = [f"<|reserved_{number}|>" for number in range(16)]   # for chapters that add a token to a trained model
-SPECIAL = [PAD, BOS, EOS, *TURNS, *RESERVED]
+SPECIAL = [PAD, BOS, EOS, *TURNS, *SHOWN, *RESERVED]
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]   # what no other token covers
 
 
@@ -36,7 +37,8 @@ def train(texts: Iterable[str], context: int) -> PreTrainedTokenizerFast:
     ranks = tokenizer.get_vocab()
     fallback = models.BPE(vocab=ranks, merges=every_merge(ranks), byte_fallback=True)
     tokenizer = _with_rules(fallback)
-    tokenizer.add_special_tokens(SPECIAL)
+    tokenizer.add_special_tokens([token for token in SPECIAL if token not in SHOWN])
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in SHOWN])
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )

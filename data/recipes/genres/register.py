@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..facts import say, tell
 from ..pen import Pen
-from ..settlers import settled_facts, group, work_streets
+from ..settlers import group, settled_facts, work_streets
 from .encyclopaedia import LAYOUTS, lines
 
 
