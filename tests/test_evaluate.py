@@ -6,6 +6,7 @@ import random
 import statistics
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from hypothesis import given, settings
@@ -106,6 +107,63 @@ def test_the_interval_over_seeds_is_that_of_the_t_distribution():
     found = evaluate.seeds_interval([0.81, 0.84, 0.79, 0.86, 0.85])  # t(0.975; 4) = 2.776, from a table
     half = 2.776 * statistics.stdev([0.81, 0.84, 0.79, 0.86, 0.85]) / math.sqrt(5)
     assert (found.mean, found.low, found.high) == pytest.approx((0.83, 0.83 - half, 0.83 + half), abs=1e-4)
+
+
+# The verdict on two recipes
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ([0.05, 0.06, 0.07, 0.05], "better"),
+        ([-0.05, -0.06, -0.07, -0.05], "worse"),
+        ([0.10, 0.00, 0.15, -0.02], "undecided"),  # holds 0, and more than the margin
+        ([0.01, 0.30, 0.20, 0.02], "undecided"),  # all of one sign, and yet
+        ([0.001, -0.002, 0.001, 0.002], "equal within the margin"),
+        ([0.010, 0.011, 0.012, 0.011], "equal within the margin"),  # leaves out 0, and does not matter
+        ([0.0, 0.0, 0.0, 0.0], "equal within the margin"),
+        ([0.024, 0.016, 0.024, 0.016], "better"),  # reaches beyond the margin
+    ],
+)
+def test_a_verdict_comes_from_the_interval_of_paired_differences_and_the_margin(gains, verdict):
+    first = [0.3, 0.7, 0.5, 0.9]  # far apart from seed to seed
+    found = evaluate.compare(first, [a + b for a, b in zip(first, gains, strict=True)], margin=0.02)
+    interval = evaluate.seeds_interval(gains)
+    assert (found.verdict, found.margin, found.seeds) == (verdict, 0.02, 4)
+    for end in ("mean", "low", "high"):
+        assert getattr(found.difference, end) == pytest.approx(getattr(interval, end), abs=1e-9)
+    assert repr(found).startswith(f"{verdict}: second - first") and "\n" not in repr(found)
+    back = evaluate.compare([a + b for a, b in zip(first, gains, strict=True)], first, margin=0.02)
+    assert back.verdict == {"better": "worse", "worse": "better"}.get(verdict, verdict)
+
+
+def test_columns_of_a_frame_are_paired_by_seed_whatever_their_order():
+    runs = pandas.DataFrame(
+        {"method": ["full"] * 3 + ["LoRA"] * 3, "score": [0.1, 0.5, 0.9, 0.92, 0.52, 0.12]},
+        index=[0, 1, 2, 2, 1, 0],
+    )
+    full, lora = (runs[runs.method == name].score for name in ("full", "LoRA"))
+    found = evaluate.compare(full, lora, margin=0)
+    assert found.verdict == "better" and found.difference.mean == pytest.approx(0.02)
+    with pytest.raises(WorkbookError, match=r"seed by seed, and only one has \[2\]"):
+        evaluate.compare(full, lora[1:], margin=0)
+    with pytest.raises(WorkbookError, match="one has a seed twice"):
+        evaluate.compare(full, runs.score, margin=0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "margin", "message"),
+    [
+        ([1, 2, 3], [1, 2], 0.1, "3 and 2 do not pair"),
+        ([1], [2], 0.1, "2 or more finite scores"),
+        ([1, math.nan], [1, 2], 0.1, "2 or more finite scores"),
+        ([1, 2], [1, 2], -0.1, "margin is -0.1"),
+        ([1, 2], [1, 2], math.nan, "margin is nan"),
+    ],
+)
+def test_scores_that_do_not_pair_and_a_margin_that_is_none_are_errors(first, second, margin, message):
+    with pytest.raises(WorkbookError, match=message):
+        evaluate.compare(first, second, margin)
 
 
 # Metrics
