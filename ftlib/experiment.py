@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import os
+import pickle
 import sys
 import textwrap
 import types
@@ -156,58 +157,47 @@ def fingerprint(function: Callable) -> str:
     counts by its name, so what it reads (`data.load`) is to be loaded outside and referred to.
     Raises WorkbookError for a value without content, such as an open file.
     """
-    total = hashlib.sha256()
-    _feed(total, function, function.__module__, {})
-    return total.hexdigest()
+    from joblib.hashing import NumpyHasher
+
+    seen: dict[int, int] = {}
+
+    class Hasher(NumpyHasher):
+        def save(self, value: object) -> None:
+            super().save(_stand_in(value, function.__module__, seen))
+
+    try:
+        return Hasher("sha256").hash(function)
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        what = f"{function.__name__} refers to what has no content of its own"
+        raise WorkbookError(f"{what}, so make it inside: {str(error).splitlines()[0]}") from None
 
 
-def _feed(total, value: object, own: str, seen: dict[int, tuple[int, object]]) -> None:
-    """Adds a value to a hash. What was seen is held, so that circles end and no id stands for two values."""
-    number, _ = seen.setdefault(id(value), (len(seen), value))
-    total.update(f"{type(value).__name__} {number}(".encode())
-    if number == len(seen) - 1:
-        for part in _parts(value, own):
-            total.update(part) if isinstance(part, bytes) else _feed(total, part, own, seen)
-    total.update(b")")
-
-
-def _parts(value, own: str) -> list:
-    """What a value consists of: bytes where it is plain, else other values."""
-    import joblib
-
+def _stand_in(value, own: str, seen: dict[int, int]) -> object:
+    """What counts of a value, where that is not what pickling would take."""
+    value, torch = inspect.unwrap(value) if callable(value) else value, sys.modules.get("torch")
     if isinstance(value, (str, Path)) and os.path.isabs(value):
-        value = artefact.identity(value)
-    with suppress(TypeError, ValueError):
-        return [json.dumps(value, sort_keys=True).encode()]
-    torch, mine = sys.modules.get("torch"), getattr(value, "__module__", None) == own
-    if inspect.ismethod(value):
-        return [value.__self__, value.__func__]
-    if inspect.isfunction(value) and mine:
-        return [_source(value), value.__defaults__, value.__kwdefaults__, _refers_to(value)]
-    if isinstance(value, type) and mine:
-        return [value.__qualname__, value.__bases__, _members(value)]
-    if hasattr(value, "__qualname__") and getattr(value, "__self__", None) is None:
-        return [f"{value.__module__}.{value.__qualname__}".encode()]
+        return "file", artefact.identity(value)
+    if isinstance(value, (dict, list)):
+        with suppress(TypeError, ValueError):
+            return json.dumps(value, sort_keys=True)
+    if inspect.isfunction(value) or isinstance(value, type):
+        if value.__module__ != own or id(value) in seen:
+            return value.__module__, value.__qualname__, seen.get(id(value))
+        seen[id(value)] = len(seen)
+        if isinstance(value, type):
+            return value.__qualname__, value.__bases__, _members(value)
+        return _source(value), value.__defaults__, value.__kwdefaults__, _refers_to(value)
+    if isinstance(value, types.ModuleType):
+        return "module", value.__name__
     if torch and isinstance(value, torch.nn.Module):
-        return [type(value), value.state_dict()]
+        return type(value), dict(value.state_dict())
     if torch and isinstance(value, torch.Tensor):
         content = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-        return [str(value.dtype), list(value.shape), content.tobytes()]
-    if hasattr(value, "chat_template"):
-        return [value.get_vocab(), value.chat_template]
-    if isinstance(value, Mapping):
-        return [part for item in value.items() for part in item]
-    if isinstance(value, (list, tuple)):
-        return [*value]
-    if mine:
-        return [type(value), vars(value)]
-    try:
-        return [joblib.hash(value).encode()]
-    except Exception as error:  # whatever pickling raises
-        raise WorkbookError(f"{value!r:.80} has no content to know it by: make it inside ({error})") from None
+        return str(value.dtype), value.shape, content
+    return (value.get_vocab(), value.chat_template) if hasattr(value, "chat_template") else value
 
 
-def _source(function: types.FunctionType) -> bytes:
+def _source(function: types.FunctionType) -> str:
     """The code of a function as Python writes it, without comments, layout and docstrings."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
@@ -216,7 +206,7 @@ def _source(function: types.FunctionType) -> bytes:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body[0] = ast.Pass()
-    return ast.unparse(tree).encode()
+    return ast.unparse(tree)
 
 
 def _members(defined: type) -> dict[str, object]:

@@ -386,7 +386,8 @@ def test_the_same_values_give_the_same_fingerprint_in_every_process(tmp_path):
 
 
 def test_what_has_no_content_is_one_clear_error(tmp_path):
-    with open(tmp_path / "file", "w") as file, pytest.raises(WorkbookError, match="no content to know it by"):
+    no_content = pytest.raises(WorkbookError, match="has no content of its own")
+    with open(tmp_path / "file", "w") as file, no_content:
         of(file)
     with pytest.raises(WorkbookError, match="the code of <lambda> cannot be read"):
         experiment.fingerprint(eval("lambda size: size", {"__name__": "__main__"}) or None)
