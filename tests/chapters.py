@@ -103,7 +103,7 @@ def execute(notebook: NotebookNode, file: Path) -> Executed:
     own = {"FTLIB_RUN_FOLDER": str(file.parent), "PYTHONPATH": paths}
     started = time.perf_counter()
     done = subprocess.run(
-        [*command, "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(file.parent), str(file)],
+        [*command, "-p", "no:cacheprovider", "-p", "no:xdist", "--color=no", "--rootdir", str(file.parent), str(file)],
         env=os.environ | own,
         capture_output=True,
         text=True,

@@ -210,7 +210,7 @@ def test_a_cell_that_fails_and_a_marked_output_that_differs_are_reported(chapter
         chapter.cells.append(cell)
     done = execute(chapter, tmp_path / "chapter.ipynb")
     assert not done.passed and "2 failed, 4 passed" in done.report
-    assert "mismatch 'text/plain'" in done.report and "KeyError: 'missing'" in done.report
+    assert "mismatch 'text/plain'" in done.report and "KeyError" in done.report
     chapter.cells[-4].execution_count = None
     with pytest.raises(AssertionError, match="was never executed"):
         execute(chapter, tmp_path / "chapter.ipynb")

@@ -293,9 +293,10 @@ EXERCISES = {
         ),
         planted=WRONG_VERDICTS,
         equivalent={
-            "nce.mean > 0 else 's -> nce.mean >= 0 else 's": "a mean of zero was found to be a tie before",
-            "r a, b in zip(first, second)]) if -> r a, b in list(zip(first, second))[::-1]]) if": "the order of "
-            "the differences is free, as long as they are those of pairs",
+            "nce.mean > 0 else 's -> nce.mean >= 0 else 's": "with a mean of zero it is a tie already",
+            "r a, b in zip(first, second)]) if -> r a, b in list(zip(first, second))[::-1]]) if": (
+                "the pairs are the same in any order"
+            ),
         },
     ),
     "4.01.4": Exercise(
