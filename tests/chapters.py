@@ -99,15 +99,11 @@ def execute(notebook: NotebookNode, file: Path) -> Executed:
     assert all(cell.execution_count for cell in marked), "a marked cell was never executed: make notebooks"
     nbformat.write(notebook, file)
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "keep_outputs"]
+    command += ["-p", "no:cacheprovider", "-p", "no:xdist", "--color=no", "--rootdir", str(file.parent)]
     paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     own = {"FTLIB_RUN_FOLDER": str(file.parent), "PYTHONPATH": paths}
     started = time.perf_counter()
-    done = subprocess.run(
-        [*command, "-p", "no:cacheprovider", "-p", "no:xdist", "--color=no", "--rootdir", str(file.parent), str(file)],
-        env=os.environ | own,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run([*command, str(file)], env=os.environ | own, capture_output=True, text=True)
     seconds = round(time.perf_counter() - started, 1)
     executed = nbformat.read(file, as_version=4)
     return Executed(done.returncode == 0, done.stdout + done.stderr, seconds, executed)

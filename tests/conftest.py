@@ -31,7 +31,7 @@ hypothesis.settings.load_profile("workbook")
 
 
 def pytest_collection_modifyitems(items):
-    """What needs no chapter runs first; the tests that read a chapter's run share one process, and the run."""
+    """What needs no chapter runs first; tests that read a chapter's run share one process, and the run."""
     for item in items:
         if "executed" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group(item.callspec.id))

@@ -126,6 +126,17 @@ def test_as_it_stands_no_exercise_is_attempted_and_every_solution_passes(path, e
         assert {name: one["outcome"] for name, one in found.items()} == dict.fromkeys(names, outcome)
 
 
+def test_what_is_kept_was_measured_with_the_code_and_the_data_of_today_and_holds_here(executed):
+    """Change one of them, as to other questions or another loss, and the chapter says what it says here."""
+    printed = "\n".join(
+        output.get("text", "") + output.get("data", {}).get("text/plain", "")
+        for cell in executed[0].notebook.cells
+        for output in cell.get("outputs", ())
+    )
+    for said in ("nothing is kept for these values", "does not hold here", "no kept result for these inputs"):
+        assert said not in printed
+
+
 def test_a_run_of_the_chapter_leaves_its_folder(executed):
     folder = executed[1]
     manifest = json.loads((folder / "manifest.json").read_text())

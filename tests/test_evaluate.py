@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from ftlib import data, evaluate, model, train
+from ftlib import data, evaluate, generate, model, train
 from ftlib.settings import WorkbookError
 
 WORDS = ["the", "ferry", "leaves", "at", "noon", "and", "the", "baker", "sells", "bread"]
@@ -97,6 +97,15 @@ def test_a_paired_difference_is_narrower_than_two_separate_intervals_and_needs_t
         evaluate.paired_difference(first, second[1:])
 
 
+def test_a_paired_difference_has_the_95_per_cent_interval_of_the_differences():
+    rng = random.Random(2)
+    first, second = ([rng.random() for _ in range(20)] for _ in range(2))
+    gains = [b - a for a, b in zip(first, second, strict=True)]
+    found = evaluate.paired_difference(first, second)
+    assert (found.low, found.high) == pytest.approx(slow_bootstrap(gains, 0, 1000), abs=1e-9)
+    assert evaluate.forgetting(second, first) == found
+
+
 def test_forgetting_is_positive_when_scores_fell():
     found = evaluate.forgetting([1, 1, 1, 1, 0, 1], [0, 1, 0, 1, 0, 0])
     assert found.mean == pytest.approx(0.5)
@@ -107,6 +116,8 @@ def test_the_interval_over_seeds_is_that_of_the_t_distribution():
     found = evaluate.seeds_interval([0.81, 0.84, 0.79, 0.86, 0.85])  # t(0.975; 4) = 2.776, from a table
     half = 2.776 * statistics.stdev([0.81, 0.84, 0.79, 0.86, 0.85]) / math.sqrt(5)
     assert (found.mean, found.low, found.high) == pytest.approx((0.83, 0.83 - half, 0.83 + half), abs=1e-4)
+    narrow = evaluate.seeds_interval([0.81, 0.84, 0.79, 0.86, 0.85], level=0.8)  # t(0.9; 4) = 1.533
+    assert narrow.high - narrow.mean == pytest.approx(half * 1.533 / 2.776, abs=1e-4)
 
 
 # The verdict on two recipes
@@ -185,6 +196,12 @@ def test_exact_match_forgives_white_space_and_nothing_else():
         ('Here: {"a": 1}', '{"a": 1}', 0),
         ('{"a": 1}}', '{"a": 1}', 0),
         ('{"a": 1', '{"a": 1}', 0),
+        ('{"a": 1, "b": 2}', '{"a": 1}', 0),  # a key too many
+        ('{"a": 1}', '{"a": 1, "b": 2}', 0),  # a key too few
+        ('{"a": {"b": 1, "c": 2}}', '{"a": {"b": 1}}', 0),
+        ('{"a": {}}', '{"a": {"b": 1}}', 0),
+        ('[{"a": 1}]', '[{"a": 1}, {"a": 1}]', 0),
+        ("{}", '{"a": null}', 0),
         ('{"a": true}', '{"a": 1}', 0),
         ('{"a": "1"}', '{"a": 1}', 0),
         ('"\\u00e9"', '"é"', 1),
@@ -267,6 +284,40 @@ def test_as_many_predictions_as_references_are_needed():
 
 def test_every_shipped_set_has_a_metric():
     assert set(evaluate.METRICS) == {"triage", "extract", "arithmetic", "summarise", "reply", "translate"}
+
+
+def test_a_set_is_scored_by_the_rule_that_its_card_states():
+    rules = {"extract": evaluate.json_match, "arithmetic": evaluate.number_match}
+    for name in ("triage", "extract", "arithmetic", "summarise", "reply", "translate"):
+        assert evaluate.METRICS[name] is rules.get(name, evaluate.exact_match), name
+        answers = [row["messages"][-1]["content"] for row in data.load(name, "test")[:20]]
+        assert evaluate.METRICS[name](answers, answers) == [1.0] * 20, "right answers are right"
+        assert sum(evaluate.METRICS[name](answers[1:], answers[:-1])) < 19, "and others are not"
+
+
+def test_the_last_answer_of_a_conversation_is_the_reference_and_all_before_it_is_the_prompt(
+    tiny, monkeypatch
+):
+    network, tokenizer = tiny
+    rows = [
+        {"messages": [*EXAMPLES[row], EXAMPLES[row + 1][0], {"role": "assistant", "content": f"last {row}"}]}
+        for row in range(3)
+    ]
+    answers, seen, asked = generate.answers, [], []
+
+    def listens(network, tokenizer, prompts, max_new_tokens):
+        asked.append((prompts, max_new_tokens))
+        return answers(network, tokenizer, prompts, max_new_tokens)
+
+    def metric(predictions, references):
+        seen.append(references)
+        return [0.0, 1.0, 0.0]
+
+    monkeypatch.setattr(generate, "answers", listens)
+    evaluate.score(network, tokenizer, rows, metric)
+    longest = max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in seen[0])
+    assert seen == [["last 0", "last 1", "last 2"]]
+    assert asked == [([row["messages"][:3] for row in rows], 16 + longest)]
 
 
 def test_score_answers_every_row_and_compares_with_its_last_message(tiny):
@@ -369,6 +420,23 @@ def test_one_document_or_one_without_a_token_to_score_is_an_error(tiny):
         evaluate.loss(*tiny, [TEXTS[0], "", TEXTS[1]])
     with pytest.raises(WorkbookError, match="document 2 has no token to score"):
         evaluate.loss(*tiny, [*EXAMPLES[:2], EXAMPLES[2][:1]])
+
+
+def test_dropout_is_off_in_every_evaluation_whatever_mode_the_model_is_in(tiny):
+    network, tokenizer = model.clone(tiny[0]), tiny[1]
+    for layer in network.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    ids = torch.tensor([data.encode(tokenizer, EXAMPLES[0]).ids])
+    assert not torch.equal(network.train()(ids).logits, network(ids).logits), "the model has dropout"
+    rows, fact = [{"messages": row} for row in EXAMPLES], {"cloze": "the", "answer": "noon"}
+    facts = [fact | {"options": [word, "noon"]} for word in WORDS if word != "noon"]
+
+    def found(network):
+        losses = [evaluate.loss(network, tokenizer, texts) for texts in (TEXTS, EXAMPLES)]
+        said = evaluate.score(network, tokenizer, rows, "triage").predictions
+        return losses, said, evaluate.cloze(network, tokenizer, facts)
+
+    assert found(network.train()) == found(network.eval())
 
 
 def test_evaluation_leaves_the_model_in_the_mode_it_was_in(tiny):
