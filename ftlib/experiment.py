@@ -65,9 +65,9 @@ def grid(
         _repeat(keep, function, kept[tuple(again.values())], again, record, tolerance)
     elif keep and left and not anew:
         print(f"{keep}: nothing is kept for these values, so {len(left)} runs are made now")
-    with plot.bar(len(left), "experiment", "run") as bar, artefact.clear_errors(notes):
+    with plot.bar(len(left), "experiment", "run") as bar:
         for row in _rows(function, left, workers):
-            with notes.open("a", encoding="utf-8") as lines:
+            with artefact.clear_errors(notes), notes.open("a", encoding="utf-8") as lines:
                 lines.write(f"\n{json.dumps(row)}")  # a new line first: the last may have been cut
             done |= _by_point(axes, [row])
             bar.update()

@@ -85,8 +85,12 @@ class Executed:
 
     passed: bool
     report: str
-    seconds: float
-    notebook: NotebookNode
+    file: Path
+    seconds: float = 0.0
+
+    @property
+    def cells(self) -> list[NotebookNode]:
+        return nbformat.read(self.file, as_version=4).cells
 
 
 def execute(notebook: NotebookNode, file: Path) -> Executed:
@@ -105,8 +109,7 @@ def execute(notebook: NotebookNode, file: Path) -> Executed:
     started = time.perf_counter()
     done = subprocess.run([*command, str(file)], env=os.environ | own, capture_output=True, text=True)
     seconds = round(time.perf_counter() - started, 1)
-    executed = nbformat.read(file, as_version=4)
-    return Executed(done.returncode == 0, done.stdout + done.stderr, seconds, executed)
+    return Executed(done.returncode == 0, done.stdout + done.stderr, file, seconds)
 
 
 def outcomes(cells: Iterable[NotebookNode], answers: bool = False) -> dict[str, dict]:

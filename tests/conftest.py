@@ -30,12 +30,8 @@ hypothesis.settings.register_profile("workbook", derandomize=True, deadline=None
 hypothesis.settings.load_profile("workbook")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """What needs no chapter runs first; tests that read a chapter's run share one process, and the run."""
-    for item in items:
-        if "executed" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group(item.callspec.id))
+    """What needs no chapter runs first."""
     items.sort(key=lambda item: "executed" in item.fixturenames)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from filelock import FileLock
 
 import chapters
 from chapters import number
@@ -94,35 +95,37 @@ def test_a_chapter_marks_outputs_for_nbval_to_compare(path):
 # Executed, once
 
 
-@pytest.fixture(scope="session")
-def finished() -> dict:
-    """What was executed so far: a chapter is executed once, for all the tests that read its run."""
-    return {}
-
-
 @pytest.fixture
-def executed(path, finished, tmp_path_factory) -> tuple[chapters.Executed, Path]:
-    """The execution of a chapter with its solutions, and the folder of its run."""
-    if path not in finished:
-        notebook = read(path)
-        job = run.prepare(run.chapters()[number(path)], {}, tmp_path_factory.mktemp("runs"))
-        job.folder.mkdir()
-        variant = chapters.with_answers(notebook, chapters.solutions(notebook))
-        done = chapters.execute(variant, job.folder / path.name)
-        if done.passed:
-            run._keep(job, job.folder, done.seconds)
-        finished[path] = done, job.folder
-    return finished[path]
+def executed(path, tmp_path_factory, worker_id) -> chapters.Executed:
+    """The one execution of a chapter with its solutions, for all tests, in whatever process they run.
+
+    The first test asks for every chapter, so two are executed side by side; later tests find them done.
+    """
+    base = tmp_path_factory.getbasetemp()
+    runs = (base if worker_id == "master" else base.parent) / "chapters"
+    runs.mkdir(exist_ok=True)
+    with FileLock(runs / f"{number(path)}.lock"):
+        if not (note := runs / f"{number(path)}.json").exists():
+            notebook = read(path)
+            job = run.prepare(run.chapters()[number(path)], {}, runs)
+            job.folder.mkdir()
+            variant = chapters.with_answers(notebook, chapters.solutions(notebook))
+            done = chapters.execute(variant, job.folder / path.name)
+            if done.passed:
+                run._keep(job, job.folder, done.seconds)
+            note.write_text(json.dumps([done.passed, done.report, str(done.file)]))
+    passed, report, file = json.loads(note.read_text())
+    return chapters.Executed(passed, report, Path(file))
 
 
 def test_no_cell_fails_and_the_marked_outputs_are_those_committed(executed):
-    assert executed[0].passed, executed[0].report[-3000:]
+    assert executed.passed, executed.report[-3000:]
 
 
 def test_as_it_stands_no_exercise_is_attempted_and_every_solution_passes(path, executed):
     names = chapters.stubs(read(path))
     for answers, outcome in ((False, "not attempted"), (True, "passed")):
-        found = chapters.outcomes(executed[0].notebook.cells, answers)
+        found = chapters.outcomes(executed.cells, answers)
         assert {name: one["outcome"] for name, one in found.items()} == dict.fromkeys(names, outcome)
 
 
@@ -130,7 +133,7 @@ def test_what_is_kept_was_measured_with_the_code_and_the_data_of_today_and_holds
     """Change one of them, as to other questions or another loss, and the chapter says what it says here."""
     printed = "\n".join(
         output.get("text", "") + output.get("data", {}).get("text/plain", "")
-        for cell in executed[0].notebook.cells
+        for cell in executed.cells
         for output in cell.get("outputs", ())
     )
     for said in ("nothing is kept for these values", "does not hold here", "no kept result for these inputs"):
@@ -138,7 +141,7 @@ def test_what_is_kept_was_measured_with_the_code_and_the_data_of_today_and_holds
 
 
 def test_a_run_of_the_chapter_leaves_its_folder(executed):
-    folder = executed[1]
+    folder = executed.file.parent
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["metrics"] and manifest["seconds"] > 0 and manifest["device"]
     assert list(folder.glob("figure_*.png")) and list(folder.glob("*.html"))

@@ -188,7 +188,7 @@ def test_a_chapter_is_executed_once_as_it_stands_and_with_its_solutions(chapter,
     variant = with_answers(chapter, answers)
     done = execute(variant, tmp_path / "chapter.ipynb")
     assert done.passed, done.report
-    cells = done.notebook.cells
+    cells = done.cells
     assert outcomes(cells)["0.98.1"]["outcome"] == outcomes(cells)["0.98.2"]["outcome"] == "not attempted"
     answered = outcomes(cells, answers=True)
     assert answered["0.98.1"]["outcome"] == "passed"

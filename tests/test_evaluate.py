@@ -300,8 +300,8 @@ def test_the_last_answer_of_a_conversation_is_the_reference_and_all_before_it_is
 ):
     network, tokenizer = tiny
     rows = [
-        {"messages": [*EXAMPLES[row], EXAMPLES[row + 1][0], {"role": "assistant", "content": f"last {row}"}]}
-        for row in range(3)
+        {"messages": [*EXAMPLES[row], EXAMPLES[row + 1][0], {"role": "assistant", "content": last}]}
+        for row, last in enumerate(("last one", "last bread and ferry", "last"))
     ]
     answers, seen, asked = generate.answers, [], []
 
@@ -316,7 +316,7 @@ def test_the_last_answer_of_a_conversation_is_the_reference_and_all_before_it_is
     monkeypatch.setattr(generate, "answers", listens)
     evaluate.score(network, tokenizer, rows, metric)
     longest = max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in seen[0])
-    assert seen == [["last 0", "last 1", "last 2"]]
+    assert seen == [["last one", "last bread and ferry", "last"]]
     assert asked == [([row["messages"][:3] for row in rows], 16 + longest)]
 
 

@@ -1,5 +1,6 @@
 """The checks of every exercise: they pass what is right, catch what is wrong, say what fits the mistake."""
 
+import functools
 import importlib
 import signal
 
@@ -12,6 +13,11 @@ from ftlib import check
 
 NOTEBOOKS = chapters.notebooks()
 SECONDS = 20  # what an answer may take that changes a loop into an endless one
+
+
+@functools.cache
+def read(path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
 
 
 def exercises(path) -> dict:
@@ -31,7 +37,7 @@ def judge(path, name: str, source: str) -> check.Outcome:
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(SECONDS)
     try:
-        return check.judge(name, chapters.answer(nbformat.read(path, as_version=4), source))
+        return check.judge(name, chapters.answer(read(path), source))
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
@@ -39,7 +45,7 @@ def judge(path, name: str, source: str) -> check.Outcome:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=chapters.number)
 def test_every_exercise_of_a_chapter_is_checked_and_has_wrong_answers(path):
-    assert exercises(path).keys() == chapters.stubs(nbformat.read(path, as_version=4)).keys()
+    assert exercises(path).keys() == chapters.stubs(read(path)).keys()
     assert all(len(one.planted) >= 5 for one in exercises(path).values())
 
 
@@ -54,7 +60,7 @@ def test_a_planted_wrong_answer_is_caught_with_the_hint_that_fits(path, name):
 
 @every_exercise
 def test_a_solution_changed_in_one_place_is_caught_or_listed_with_the_reason_why_it_is_right(path, name):
-    solution = chapters.solutions(nbformat.read(path, as_version=4))[name]
+    solution = chapters.solutions(read(path))[name]
     assert judge(path, name, solution).outcome == "passed"
     changed, known = mutants(solution), exercises(path)[name].equivalent
     passed = {one for one, source in changed.items() if _outcome(path, name, source) == "passed"}

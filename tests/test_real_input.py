@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# What is tested is the way of a real file through the chapter, not how much is learnt from it.
+SMALL = {"examples": 16, "batch_size": 4, "epochs": 2, "seeds": 2}
 INSTRUCTIONS = ROOT.parent / "shared" / "data" / "real" / "alpaca_teaching" / "instruction-data.json"
-
-SMALL = {"examples": 16, "batch_size": 4, "epochs": 2, "seeds": 2}  # the path is tested, not how much is learnt
 
 if INSTRUCTIONS.exists():
 

@@ -241,7 +241,7 @@ def test_make_test_runs_all_tests_two_at_a_time_or_what_the_named_chapters_need(
         ).stdout
         for chapters in ("", "4.01 4.03")
     }
-    assert all("-m pytest -n 2 --dist loadgroup" in plan for plan in plans.values())
+    assert all("-m pytest -n 2 --maxschedchunk 1" in plan for plan in plans.values())
     assert "tests/" not in plans[""]
     assert 'CHAPTERS="4.01 4.03"' in plans["4.01 4.03"]
     assert "tests/test_chapters.py tests/test_exercises.py" in plans["4.01 4.03"]
