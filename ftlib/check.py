@@ -6,12 +6,16 @@ Four outcomes: passed, not yet, not attempted, cannot check here. What an exerci
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import inspect
+import math
+import numbers
+import random
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ftlib import plot
@@ -73,13 +77,112 @@ class Property:
 
 @dataclass(frozen=True)
 class Exercise:
-    """The properties in the order they are tried, and wrong answers for the test suite.
+    """The properties in the order they are tried; wrong answers, and right ones, for the test suite.
 
-    planted: pairs (source that replaces the stub, `says` of the property that must catch it).
+    planted: pairs (source that replaces the stub, `says` of the property that must catch it). The suite also
+    changes the solution in one place, again and again: equivalent names the changes (`line -> line`) that
+    leave what it does as it is, each with the reason.
     """
 
     properties: Sequence[Property]
     planted: Sequence[tuple[str, str]]
+    equivalent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs on which a function must do what the reference does.
+
+    says, hint: as of `Property`. draw: makes the arguments, a tuple, other ones with each random.Random.
+    """
+
+    says: str
+    draw: Callable[[random.Random], tuple]
+    hint: str
+
+
+def against(reference: Callable, *cases: Case, tries: int = 10) -> list[Property]:
+    """Properties of a function that must do what `reference` does: a property a case, each on `tries` inputs.
+
+    Compared are values (numbers to 1e-4) with their types and shapes, the kind of error, the gradients of
+    tensors drawn with requires_grad, and whether the arguments stay as they were. Put first what shows one
+    mistake alone (one row before several), so that the hint fits.
+    """
+
+    def differs(case: Case, answer: Callable) -> str | None:
+        drawn = (case.draw(random.Random(f"{case.says}/{number}")) for number in range(tries))
+        return next(filter(None, (_difference(reference, answer, inputs) for inputs in drawn)), None)
+
+    return [Property(case.says, functools.partial(differs, case), case.hint) for case in cases]
+
+
+def value(due: object, says: str, hint: str, mistakes: Mapping[object, str]) -> list[Property]:
+    """Properties of an answer that is a value: wrong values with hints of their own come first."""
+
+    def said(answer: object, wrong: object = None) -> str | None:
+        right = apart(answer, due) is None if wrong is None else apart(answer, wrong) is not None
+        return None if right else f"you said {_show(answer)}"
+
+    known = [Property(says, functools.partial(said, wrong=wrong), why) for wrong, why in mistakes.items()]
+    return [*known, Property(says, said, hint)]
+
+
+def apart(seen: object, due: object, place: str = "the answer") -> str | None:
+    """Where two values first differ, and how; None where types, shapes, keys, and numbers to 1e-4 agree."""
+    inner: Iterable = ()
+    if type(seen) is type(due) and isinstance(due, Mapping) and seen.keys() == due.keys():
+        inner, alike = due, True
+    elif type(seen) is type(due) and isinstance(due, (list, tuple)) and len(seen) == len(due):
+        inner, alike = range(len(due)), True
+    elif isinstance(due, numbers.Real) and not isinstance(due, bool):
+        real = isinstance(seen, numbers.Real) and not isinstance(seen, bool)
+        alike = real and math.isclose(seen, due, rel_tol=1e-4, abs_tol=1e-6)
+    elif hasattr(due, "detach") and hasattr(seen, "detach"):
+        alike = seen.shape == due.shape and seen.dtype == due.dtype
+        alike = alike and bool(due.isclose(seen, rtol=1e-4, atol=1e-6, equal_nan=True).all())
+    else:
+        alike = type(seen) is type(due) and bool(seen == due)
+    if not alike:
+        return f"{place} is {_show(seen)}, not {_show(due)}"
+    return next(filter(None, (apart(seen[at], due[at], f"{place}[{at!r}]") for at in inner)), None)
+
+
+def _difference(reference: Callable, answer: Callable, inputs: tuple) -> str | None:
+    """How the answer differs from the reference on these inputs, in one line; None where it does not."""
+    theirs, given = copy.deepcopy(inputs), copy.deepcopy(inputs)
+    names = list(inspect.signature(reference).parameters)
+    call = ", ".join(f"{name}={_show(one)}" for name, one in zip(names, inputs, strict=False))
+    try:
+        due = reference(*theirs)
+    except Exception as error:
+        try:
+            seen = answer(*given)
+        except type(error):
+            return None
+        return f"{_show(seen)} is returned, where {type(error).__name__} is to be raised, given {call}"
+    seen = answer(*given)
+    if what := apart(seen, due):
+        return f"{what}, given {call}"
+    if apart(given, inputs):
+        return f"the function changes what it is given: {call}"
+    if getattr(due, "requires_grad", False):
+        if not seen.requires_grad:
+            return "the value is right, but no gradient flows back from it"
+        for result in (due, seen):
+            (result + result.square()).sum().backward()  # a sum alone hides what adds up to a constant
+        for name, mine, ours in zip(names, given, theirs, strict=False):
+            if apart(getattr(mine, "grad", None), getattr(ours, "grad", None)):
+                return f"the value is right, but the gradient of {name} is not"
+    return None
+
+
+def _show(value: object) -> str:
+    """A value in few words; of a tensor its shape, unless it is one number."""
+    if hasattr(value, "detach"):
+        return f"tensor {list(value.shape)}" if value.dim() else f"tensor {value.item():.4g}"
+    if isinstance(value, list) and all(isinstance(one, float) for one in value):
+        value = [round(one, 4) for one in value]
+    return f"{value:.4g}" if isinstance(value, float) else textwrap.shorten(repr(value), 80, placeholder="…")
 
 
 @dataclass(frozen=True)
@@ -130,7 +233,7 @@ def judge(name: str, attempt: object, properties: Sequence[Property] | None = No
                 return Outcome(
                     name, "not attempted", hint="replace check.todo with your answer, run the cell again"
                 )
-            seen = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            seen = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": ")
         if seen and (attempt is None or (returned and returned[-1] is None)):
             seen = "the answer is None: is a `return` or an assignment missing?"
         if seen:

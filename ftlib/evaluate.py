@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftlib import data, generate
+from ftlib import data, generate, plot
 from ftlib.model import token_nats
 from ftlib.settings import WorkbookError
 
@@ -113,6 +113,49 @@ def seeds_interval(values: Scores, level: float = 0.95) -> Interval:
     mean, error = float(numbers.mean()), numbers.std(ddof=1) / math.sqrt(len(numbers))
     half = float(t.ppf((1 + level) / 2, len(numbers) - 1) * error)
     return Interval(mean, mean - half, mean + half)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found: the verdict on the second, and what it rests on, in the unit of the scores."""
+
+    verdict: str
+    difference: Interval
+    margin: float
+    seeds: int
+
+    def __repr__(self) -> str:
+        numbers = f"second - first {plot.words(self.difference)} over {self.seeds} seeds"
+        return f"{self.verdict}: {numbers}, margin {self.margin:g}"
+
+
+def compare(first: Scores, second: Scores, margin: float) -> Comparison:
+    """Whether the second is better than the first, by the 95 % t interval of their differences seed by seed.
+
+    first, second: one score a seed, more is better (negate losses); columns of a frame are paired by its
+    index, which is the seed in those of `experiment.grid`. margin: the largest difference that is none.
+
+    The verdict is "equal within the margin" where the interval lies in -margin to margin; else "better" or
+    "worse" where it leaves out 0; else "undecided". Raises WorkbookError for scores that do not pair.
+
+    >>> compare([0.70, 0.74, 0.69, 0.72], [0.78, 0.80, 0.79, 0.79], margin=0.02)
+    better: second - first 0.078 [0.050, 0.105] over 4 seeds, margin 0.02
+    """
+    if not 0 <= margin < math.inf:
+        raise WorkbookError(f"margin is {margin}: it must be 0 or more, in the unit of the scores")
+    if hasattr(first, "index") and hasattr(second, "reindex"):
+        alone = sorted(first.index.symmetric_difference(second.index))
+        if alone or first.index.has_duplicates or second.index.has_duplicates:
+            what = f"only one has {alone}" if alone else "one has a seed twice: choose one run a seed"
+            raise WorkbookError(f"scores are compared seed by seed, and {what}")
+        second = second.reindex(first.index)
+    if len(first) != len(second):
+        raise WorkbookError(f"scores are compared seed by seed: {len(first)} and {len(second)} do not pair")
+    difference = seeds_interval(_finite(second) - _finite(first))
+    verdict = "better" if difference.low > 0 else "worse" if difference.high < 0 else "undecided"
+    if -margin <= difference.low and difference.high <= margin:
+        verdict = "equal within the margin"
+    return Comparison(verdict, difference, margin, len(first))
 
 
 def _finite(scores: Scores) -> np.ndarray:

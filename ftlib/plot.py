@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 # Okabe and Ito (2008), "Color universal design": told apart with any kind of colour vision.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -53,6 +55,19 @@ class Shown:
         display(self)
 
 
+def bar(total: int, label: str, unit: str, shown: bool = True):
+    """A plain text bar, wiped at the end, where somebody looks on; none inside another.
+
+    The environment variable TQDM_DISABLE=1 switches it off too.
+    """
+    from tqdm import tqdm
+
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    shown &= (sys.stderr.isatty() or hasattr(shell, "kernel")) and not getattr(tqdm, "_instances", ())
+    hidden = {} if shown else {"disable": True}
+    return tqdm(total=total, desc=label, unit=unit, leave=False, **hidden)
+
+
 def figure(title: str = "", width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
     """A figure of width x height inches (640 x 400 pixels) with one pair of axes in the workbook's style."""
     from matplotlib.figure import Figure
@@ -67,7 +82,7 @@ def figure(title: str = "", width: float = 6.4, height: float = 4.0) -> tuple[Fi
     return drawn, axes
 
 
-def curve(
+def line(
     axes: Axes,
     x: Sequence[float],
     y: Sequence[float],
@@ -77,8 +92,8 @@ def curve(
     color: str | None = None,
 ) -> None:
     """A line through (x, y) with its name at its end, and the band from low to high when both are given."""
-    [line] = axes.plot(x, y, color=color, linewidth=2, marker="o" if len(x) <= 12 else None, markersize=4)
-    color = line.get_color()
+    [drawn] = axes.plot(x, y, color=color, linewidth=2, marker="o" if len(x) <= 12 else None, markersize=4)
+    color = drawn.get_color()
     if low is not None and high is not None:
         axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
     place = {"xytext": (7, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
@@ -90,6 +105,39 @@ def floor(axes: Axes, value: float, label: str) -> None:
     axes.axhline(value, color=GREY, linestyle="--", linewidth=1.2)
     place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3), "textcoords": "offset points"}
     axes.annotate(label, (0.01, value), color=GREY, fontsize=9, **place)
+
+
+_floor = floor  # under a name that the parameter of `curve` leaves free
+
+
+def curve(runs: DataFrame, x: str, y: str, *, by: str = "", floor: object = None) -> None:
+    """Shows the mean of column y at each x, with its 95 % t interval over the runs there (Student, 1908).
+
+    runs: a row a run, as of `experiment.grid`. by: the column whose values are curves of their own. floor:
+    what to beat, a number or an interval, or several by name. From a factor of 10 on, x is logarithmic.
+    """
+    from scipy.stats import t
+
+    drawn, axes = figure()
+    ticks, said = sorted(set(runs[x])), []
+    for name, rows in runs.groupby(by, sort=False) if by else [("mean", runs)]:
+        groups = rows.groupby(x)[y]
+        mean, half = groups.mean(), groups.sem() * t.ppf(0.975, groups.count() - 1)
+        line(axes, *map(list, (mean.index, mean)), str(name), *map(list, (mean - half, mean + half)))
+        ends = [f"{words(mean[at])} at {x} {words(at)}" for at in (mean.index[0], mean.index[-1])]
+        said.append(f"{name}: {y} goes from {' to '.join(ends)}")
+    named = floor if isinstance(floor, Mapping) and not interval(floor) else {"floor": floor}
+    for name, value in named.items() if floor is not None else ():
+        _floor(axes, (interval(value) or {"mean": value})["mean"], name)
+    if ticks[0] > 0 and ticks[-1] >= 10 * ticks[0]:
+        axes.set_xscale("log")
+    axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+    if len(ticks) <= 12:
+        axes.set_xticks(ticks, map(words, ticks))
+        axes.minorticks_off()
+    counts = sorted({words(count) for count in groups.count()})
+    caption = f"{y} against {x}: mean and 95 % interval of {' to '.join(counts)} runs at each point"
+    show(drawn, caption, "; ".join(said))
 
 
 def show(figure: Figure, caption: str, alt: str) -> None:

@@ -8,14 +8,13 @@ import hashlib
 import json
 import math
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlib import artefact, data, evaluate
+from ftlib import artefact, data, evaluate, plot
 from ftlib.model import memory_gb, quiet, token_nats
 from ftlib.settings import WorkbookError, seed_everything
 
@@ -150,7 +149,7 @@ def sft(
             saved_tokenizer=tokenizer if folder else None,
             held_out_loss=held_out_loss,
             on_checkpoint=on_checkpoint,
-            bar=_bar(steps, progress),
+            bar=plot.bar(steps, "training", "step", progress),
             model=model,
             args=_training_arguments(model, arguments, seed, int(WARM_UP * steps), folder),
             train_dataset=encoded,
@@ -272,16 +271,6 @@ def _training_arguments(
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several visible GPUs would mean nn.DataParallel
     return arguments
-
-
-def _bar(steps: int, progress: bool):
-    """A plain text bar, wiped at the end; the environment variable TQDM_DISABLE=1 switches it off too."""
-    from tqdm import tqdm
-
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    shown = progress and (sys.stderr.isatty() or hasattr(shell, "kernel"))
-    hidden = {} if shown else {"disable": True}
-    return tqdm(total=steps, desc="training", unit="step", leave=False, **hidden)
 
 
 def _trainer_class() -> Any:

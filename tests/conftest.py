@@ -12,6 +12,7 @@ OWN_FOLDER = Path(tempfile.mkdtemp(prefix="ftlib-tests-"))
 NETWORK_LOG = OWN_FOLDER / "network.log"
 NETWORK_LOG.touch()
 os.environ |= {
+    "OMP_NUM_THREADS": "1",  # tests run side by side
     "FTLIB_NETWORK_LOG": str(NETWORK_LOG),
     "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE / "no_network"), os.environ.get("PYTHONPATH")])),
     "HF_HOME": str(OWN_FOLDER / "huggingface"),
@@ -27,6 +28,11 @@ import pytest  # noqa: E402
 # The same examples in each run, so that a run is red for its change and for nothing else.
 hypothesis.settings.register_profile("workbook", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("workbook")
+
+
+def pytest_collection_modifyitems(items):
+    """What needs no chapter runs first."""
+    items.sort(key=lambda item: "executed" in item.fixturenames)
 
 
 def pytest_unconfigure():

@@ -1,32 +1,25 @@
-"""Every chapter: its skeleton, and its run as it stands, with the solutions in, and with wrong answers."""
+"""Every chapter, or those that CHAPTERS names: its skeleton, and its one execution with the solutions in."""
 
 import ast
-import importlib
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from filelock import FileLock
 
 import chapters
-from ftlib import check, run, settings
+from chapters import number
+from ftlib import run, settings
 
-ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted(run.NOTEBOOKS.glob("*/[0-9]_[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = chapters.notebooks()
 CELLS, CODE_LINES, CELL_LINES, BYTES = 60, 350, 25, 200_000
 PRINTED_LINES = 25
 
 
 def read(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
-
-
-def number(path: Path) -> str:
-    return path.name[:4].replace("_", ".")
 
 
 def tags(cell) -> list[str]:
@@ -94,75 +87,61 @@ def test_every_code_cell_was_executed_in_order(path):
     assert counts == list(range(1, len(counts) + 1))
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Path]:
-    """Every chapter through the command line as it stands, once: chapter -> folder of its run."""
-    out = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "-m", "ftlib", "run", "all", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return {folder.name[:4].replace("_", "."): folder for folder in out.iterdir() if folder.is_dir()}
-
-
-def test_a_run_of_the_chapter_leaves_its_folder(path, runs):
-    manifest = json.loads((runs[number(path)] / "manifest.json").read_text())
-    assert manifest["metrics"] and manifest["seconds"] > 0 and manifest["device"]
-    assert list(runs[number(path)].glob("figure_*.png")) and list(runs[number(path)].glob("*.html"))
-
-
-def test_as_it_stands_no_exercise_is_attempted(path, runs):
-    found = chapters.outcomes(read(runs[number(path)] / path.name))
-    assert {name: one["outcome"] for name, one in found.items()} == dict.fromkeys(
-        chapters.stubs(read(path)), "not attempted"
-    )
-
-
 def test_a_chapter_marks_outputs_for_nbval_to_compare(path):
-    marked = [cell for cell in read(path).cells if "nbval-check-output" in tags(cell)]
-    assert len(marked) >= 3 and all(cell.outputs for cell in marked)
+    marked = [cell for cell in read(path).cells if chapters.MARKED in tags(cell)]
+    assert len(marked) >= 3 and all(cell.outputs and cell.execution_count for cell in marked)
 
 
-def test_the_committed_outputs_hold_under_nbval(path, tmp_path):
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", str(path)]
-    environment = os.environ | {"FTLIB_RUN_FOLDER": str(tmp_path)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:]
+# Executed, once
 
 
-def test_with_the_solutions_in_every_exercise_passes(path):
-    notebook = read(path)
-    variant = chapters.with_answers(notebook, chapters.solutions(notebook))
-    found = chapters.outcomes(chapters.execute(variant))
-    assert {name: one["outcome"] for name, one in found.items()} == dict.fromkeys(
-        chapters.stubs(notebook), "passed"
+@pytest.fixture
+def executed(path, tmp_path_factory, worker_id) -> chapters.Executed:
+    """The one execution of a chapter with its solutions, for all tests, in whatever process they run.
+
+    The first test asks for every chapter, so two are executed side by side; later tests find them done.
+    """
+    base = tmp_path_factory.getbasetemp()
+    runs = (base if worker_id == "master" else base.parent) / "chapters"
+    runs.mkdir(exist_ok=True)
+    with FileLock(runs / f"{number(path)}.lock"):
+        if not (note := runs / f"{number(path)}.json").exists():
+            notebook = read(path)
+            job = run.prepare(run.chapters()[number(path)], {}, runs)
+            job.folder.mkdir()
+            variant = chapters.with_answers(notebook, chapters.solutions(notebook))
+            done = chapters.execute(variant, job.folder / path.name)
+            if done.passed:
+                run._keep(job, job.folder, done.seconds)
+            note.write_text(json.dumps([done.passed, done.report, str(done.file)]))
+    passed, report, file = json.loads(note.read_text())
+    return chapters.Executed(passed, report, Path(file))
+
+
+def test_no_cell_fails_and_the_marked_outputs_are_those_committed(executed):
+    assert executed.passed, executed.report[-3000:]
+
+
+def test_as_it_stands_no_exercise_is_attempted_and_every_solution_passes(path, executed):
+    names = chapters.stubs(read(path))
+    for answers, outcome in ((False, "not attempted"), (True, "passed")):
+        found = chapters.outcomes(executed.cells, answers)
+        assert {name: one["outcome"] for name, one in found.items()} == dict.fromkeys(names, outcome)
+
+
+def test_what_is_kept_was_measured_with_the_code_and_the_data_of_today_and_holds_here(executed):
+    """Change one of them, as to other questions or another loss, and the chapter says what it says here."""
+    printed = "\n".join(
+        output.get("text", "") + output.get("data", {}).get("text/plain", "")
+        for cell in executed.cells
+        for output in cell.get("outputs", ())
     )
+    for said in ("nothing is kept for these values", "does not hold here", "no kept result for these inputs"):
+        assert said not in printed
 
 
-def planted() -> list:
-    """(exercise, wrong answer, name of the property that catches it) of every chapter."""
-    return [
-        pytest.param(name, source, says, id=f"{name}-{index}")
-        for path in NOTEBOOKS
-        for name, one in importlib.import_module(f"ftlib.exercises.c{path.name[:4]}").EXERCISES.items()
-        for index, (source, says) in enumerate(one.planted)
-    ]
-
-
-@pytest.mark.parametrize(("name", "source", "says"), planted())
-def test_a_planted_wrong_answer_is_caught_with_its_hint(name, source, says):
-    import torch
-
-    from ftlib import evaluate
-
-    space = {"torch": torch, "evaluate": evaluate}
-    exec(source, space)
-    answer = space[ast.parse(source).body[-1].name if source.startswith("def ") else source.split(" = ")[0]]
-    outcome = check.judge(name, answer)
-    assert (outcome.outcome, outcome.broken) == ("not yet", says)
-    assert outcome.hint == next(one.hint for one in check.find(name).properties if one.says == says)
-
-
-def test_every_exercise_of_a_chapter_is_checked_and_has_a_wrong_answer(path):
-    known = importlib.import_module(f"ftlib.exercises.c{path.name[:4]}").EXERCISES
-    assert known.keys() == chapters.stubs(read(path)).keys()
-    assert all(one.planted for one in known.values())
+def test_a_run_of_the_chapter_leaves_its_folder(executed):
+    folder = executed.file.parent
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["metrics"] and manifest["seconds"] > 0 and manifest["device"]
+    assert list(folder.glob("figure_*.png")) and list(folder.glob("*.html"))

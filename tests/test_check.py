@@ -6,10 +6,10 @@ import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import ftlib.exercises
-from chapters import execute, outcomes, solutions, stubs, with_answers
+from chapters import answer, execute, outcomes, solutions, stubs, with_answers
 from ftlib import check
 from ftlib.settings import WorkbookError
 
@@ -181,13 +181,47 @@ def chapter():
     )
 
 
-def test_a_chapter_runs_as_it_stands_with_its_solutions_and_with_wrong_answers(chapter):
-    variants = {"not attempted": {}, "passed": solutions(chapter), "not yet": {"0.98.1": "answer = 3"}}
-    for expected, answers in variants.items():
-        record = outcomes(execute(with_answers(chapter, answers)))["0.98.1"]
-        assert record["outcome"] == expected, record
-    assert record["seen"] == "3 is not 2" and record["hint"] == "count again"
+def test_a_chapter_is_executed_once_as_it_stands_and_with_its_solutions(chapter, tmp_path):
+    answers = solutions(chapter) | {"0.98.2": "other = 3"}
+    stub = 'other = check.todo\ncheck.exercise("0.98.2", other, [TWO])'
+    chapter.cells.append(new_code_cell(stub, metadata={"tags": ["exercise"]}))
+    variant = with_answers(chapter, answers)
+    done = execute(variant, tmp_path / "chapter.ipynb")
+    assert done.passed, done.report
+    cells = done.cells
+    assert outcomes(cells)["0.98.1"]["outcome"] == outcomes(cells)["0.98.2"]["outcome"] == "not attempted"
+    answered = outcomes(cells, answers=True)
+    assert answered["0.98.1"]["outcome"] == "passed"
+    assert (answered["0.98.2"]["seen"], answered["0.98.2"]["hint"]) == ("3 is not 2", "count again")
     assert "check.todo" in stubs(chapter)["0.98.1"].source, "the chapter itself stays as it is"
+    assert [cell.execution_count for cell in cells if cell.cell_type == "code"] == [1, 2, 3, 4, 5]
+
+
+def test_a_cell_that_fails_and_a_marked_output_that_differs_are_reported(chapter, tmp_path):
+    """nbval compares only marked cells that were executed, so a mark without an execution is refused."""
+    for number, (source, output, marks) in enumerate([
+        ("6 * 7", "42", ["nbval-check-output"]),
+        ("6 * 8", "42", ["nbval-check-output"]),
+        ("import random\nrandom.random()", "0.5", []),
+        ("{}['missing']", "1", []),
+    ]):  # fmt: skip
+        cell = new_code_cell(source, execution_count=number + 1, metadata={"tags": marks})
+        cell.outputs = [new_output("execute_result", {"text/plain": output}, execution_count=number + 1)]
+        chapter.cells.append(cell)
+    done = execute(chapter, tmp_path / "chapter.ipynb")
+    assert not done.passed and "2 failed, 4 passed" in done.report
+    assert "mismatch 'text/plain'" in done.report and "KeyError" in done.report
+    chapter.cells[-4].execution_count = None
+    with pytest.raises(AssertionError, match="was never executed"):
+        execute(chapter, tmp_path / "chapter.ipynb")
+
+
+def test_an_answer_finds_what_the_chapter_imports_and_defines_without_its_cells_being_executed(chapter):
+    cells = ["import math\n1 / 0", "def area(radius):\n    return math.pi * square(radius)\nopen('missing')"]
+    chapter.cells += [new_code_cell(source) for source in [*cells, "def square(x):\n    return x * x"]]
+    found = answer(chapter, "def twice(radius):\n    return 2 * area(radius)")
+    assert found(1) == pytest.approx(6.283, abs=1e-3)
+    assert answer(chapter, "x = 1 + 1") == 2
 
 
 @pytest.mark.parametrize("number, what", [(3, "without a hint"), (4, "without a solution")])

@@ -6,13 +6,14 @@ import random
 import statistics
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from ftlib import data, evaluate, model, train
+from ftlib import data, evaluate, generate, model, train
 from ftlib.settings import DATA, WorkbookError
 
 WORDS = ["the", "ferry", "leaves", "at", "noon", "and", "the", "baker", "sells", "bread"]
@@ -96,6 +97,15 @@ def test_a_paired_difference_is_narrower_than_two_separate_intervals_and_needs_t
         evaluate.paired_difference(first, second[1:])
 
 
+def test_a_paired_difference_has_the_95_per_cent_interval_of_the_differences():
+    rng = random.Random(2)
+    first, second = ([rng.random() for _ in range(20)] for _ in range(2))
+    gains = [b - a for a, b in zip(first, second, strict=True)]
+    found = evaluate.paired_difference(first, second)
+    assert (found.low, found.high) == pytest.approx(slow_bootstrap(gains, 0, 1000), abs=1e-9)
+    assert evaluate.forgetting(second, first) == found
+
+
 def test_forgetting_is_positive_when_scores_fell():
     found = evaluate.forgetting([1, 1, 1, 1, 0, 1], [0, 1, 0, 1, 0, 0])
     assert found.mean == pytest.approx(0.5)
@@ -106,6 +116,65 @@ def test_the_interval_over_seeds_is_that_of_the_t_distribution():
     found = evaluate.seeds_interval([0.81, 0.84, 0.79, 0.86, 0.85])  # t(0.975; 4) = 2.776, from a table
     half = 2.776 * statistics.stdev([0.81, 0.84, 0.79, 0.86, 0.85]) / math.sqrt(5)
     assert (found.mean, found.low, found.high) == pytest.approx((0.83, 0.83 - half, 0.83 + half), abs=1e-4)
+    narrow = evaluate.seeds_interval([0.81, 0.84, 0.79, 0.86, 0.85], level=0.8)  # t(0.9; 4) = 1.533
+    assert narrow.high - narrow.mean == pytest.approx(half * 1.533 / 2.776, abs=1e-4)
+
+
+# The verdict on two recipes
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ([0.05, 0.06, 0.07, 0.05], "better"),
+        ([-0.05, -0.06, -0.07, -0.05], "worse"),
+        ([0.10, 0.00, 0.15, -0.02], "undecided"),  # holds 0, and more than the margin
+        ([0.01, 0.30, 0.20, 0.02], "undecided"),  # all of one sign, and yet
+        ([0.001, -0.002, 0.001, 0.002], "equal within the margin"),
+        ([0.010, 0.011, 0.012, 0.011], "equal within the margin"),  # leaves out 0, and does not matter
+        ([0.0, 0.0, 0.0, 0.0], "equal within the margin"),
+        ([0.024, 0.016, 0.024, 0.016], "better"),  # reaches beyond the margin
+    ],
+)
+def test_a_verdict_comes_from_the_interval_of_paired_differences_and_the_margin(gains, verdict):
+    first = [0.3, 0.7, 0.5, 0.9]  # far apart from seed to seed
+    found = evaluate.compare(first, [a + b for a, b in zip(first, gains, strict=True)], margin=0.02)
+    interval = evaluate.seeds_interval(gains)
+    assert (found.verdict, found.margin, found.seeds) == (verdict, 0.02, 4)
+    for end in ("mean", "low", "high"):
+        assert getattr(found.difference, end) == pytest.approx(getattr(interval, end), abs=1e-9)
+    assert repr(found).startswith(f"{verdict}: second - first") and "\n" not in repr(found)
+    back = evaluate.compare([a + b for a, b in zip(first, gains, strict=True)], first, margin=0.02)
+    assert back.verdict == {"better": "worse", "worse": "better"}.get(verdict, verdict)
+
+
+def test_columns_of_a_frame_are_paired_by_seed_whatever_their_order():
+    runs = pandas.DataFrame(
+        {"method": ["full"] * 3 + ["LoRA"] * 3, "score": [0.1, 0.5, 0.9, 0.92, 0.52, 0.12]},
+        index=[0, 1, 2, 2, 1, 0],
+    )
+    full, lora = (runs[runs.method == name].score for name in ("full", "LoRA"))
+    found = evaluate.compare(full, lora, margin=0)
+    assert found.verdict == "better" and found.difference.mean == pytest.approx(0.02)
+    with pytest.raises(WorkbookError, match=r"seed by seed, and only one has \[2\]"):
+        evaluate.compare(full, lora[1:], margin=0)
+    with pytest.raises(WorkbookError, match="one has a seed twice"):
+        evaluate.compare(full, runs.score, margin=0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "margin", "message"),
+    [
+        ([1, 2, 3], [1, 2], 0.1, "3 and 2 do not pair"),
+        ([1], [2], 0.1, "2 or more finite scores"),
+        ([1, math.nan], [1, 2], 0.1, "2 or more finite scores"),
+        ([1, 2], [1, 2], -0.1, "margin is -0.1"),
+        ([1, 2], [1, 2], math.nan, "margin is nan"),
+    ],
+)
+def test_scores_that_do_not_pair_and_a_margin_that_is_none_are_errors(first, second, margin, message):
+    with pytest.raises(WorkbookError, match=message):
+        evaluate.compare(first, second, margin)
 
 
 # Metrics
@@ -127,6 +196,12 @@ def test_exact_match_forgives_white_space_and_nothing_else():
         ('Here: {"a": 1}', '{"a": 1}', 0),
         ('{"a": 1}}', '{"a": 1}', 0),
         ('{"a": 1', '{"a": 1}', 0),
+        ('{"a": 1, "b": 2}', '{"a": 1}', 0),  # a key too many
+        ('{"a": 1}', '{"a": 1, "b": 2}', 0),  # a key too few
+        ('{"a": {"b": 1, "c": 2}}', '{"a": {"b": 1}}', 0),
+        ('{"a": {}}', '{"a": {"b": 1}}', 0),
+        ('[{"a": 1}]', '[{"a": 1}, {"a": 1}]', 0),
+        ("{}", '{"a": null}', 0),
         ('{"a": true}', '{"a": 1}', 0),
         ('{"a": "1"}', '{"a": 1}', 0),
         ('"\\u00e9"', '"é"', 1),
@@ -294,6 +369,42 @@ def test_a_reply_without_the_rule_scores_nothing():
     assert evaluate.faultless([right, near, "", other], [right] * 4) == [1, 0, 0, 1]
 
 
+def test_a_set_is_scored_by_the_rule_that_its_card_states():
+    rules = {"extract": evaluate.json_match, "arithmetic": evaluate.number_match, "tools": evaluate.tool_match}
+    rules |= {"safety": evaluate.safety_match, "preferences": evaluate.faultless}
+    for name, metric in evaluate.METRICS.items():
+        assert metric is rules.get(name, evaluate.exact_match), name
+        rows = data.load(name, "test")[:20]
+        answers = [data.said((row.get("messages") or row["chosen"])[-1]) for row in rows]
+        assert metric(answers, answers) == [1.0] * 20, "right answers are right"
+        assert sum(metric(answers[1:], answers[:-1])) < 19, "and others are not"
+
+
+def test_the_last_answer_of_a_conversation_is_the_reference_and_all_before_it_is_the_prompt(
+    tiny, monkeypatch
+):
+    network, tokenizer = tiny
+    rows = [
+        {"messages": [*EXAMPLES[row], EXAMPLES[row + 1][0], {"role": "assistant", "content": last}]}
+        for row, last in enumerate(("last one", "last bread and ferry", "last"))
+    ]
+    answers, seen, asked = generate.answers, [], []
+
+    def listens(network, tokenizer, prompts, max_new_tokens):
+        asked.append((prompts, max_new_tokens))
+        return answers(network, tokenizer, prompts, max_new_tokens)
+
+    def metric(predictions, references):
+        seen.append(references)
+        return [0.0, 1.0, 0.0]
+
+    monkeypatch.setattr(generate, "answers", listens)
+    evaluate.score(network, tokenizer, rows, metric)
+    longest = max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in seen[0])
+    assert seen == [["last one", "last bread and ferry", "last"]]
+    assert asked == [([row["messages"][:3] for row in rows], 16 + longest)]
+
+
 def test_score_answers_every_row_and_compares_with_its_last_message(tiny):
     network, tokenizer = tiny
     rows = [{"messages": messages} for messages in EXAMPLES]
@@ -394,6 +505,23 @@ def test_one_document_or_one_without_a_token_to_score_is_an_error(tiny):
         evaluate.loss(*tiny, [TEXTS[0], "", TEXTS[1]])
     with pytest.raises(WorkbookError, match="document 2 has no token to score"):
         evaluate.loss(*tiny, [*EXAMPLES[:2], EXAMPLES[2][:1]])
+
+
+def test_dropout_is_off_in_every_evaluation_whatever_mode_the_model_is_in(tiny):
+    network, tokenizer = model.clone(tiny[0]), tiny[1]
+    for layer in network.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    ids = torch.tensor([data.encode(tokenizer, EXAMPLES[0]).ids])
+    assert not torch.equal(network.train()(ids).logits, network(ids).logits), "the model has dropout"
+    rows, fact = [{"messages": row} for row in EXAMPLES], {"cloze": "the", "answer": "noon"}
+    facts = [fact | {"options": [word, "noon"]} for word in WORDS if word != "noon"]
+
+    def found(network):
+        losses = [evaluate.loss(network, tokenizer, texts) for texts in (TEXTS, EXAMPLES)]
+        said = evaluate.score(network, tokenizer, rows, "triage").predictions
+        return losses, said, evaluate.cloze(network, tokenizer, facts)
+
+    assert found(network.train()) == found(network.eval())
 
 
 def test_evaluation_leaves_the_model_in_the_mode_it_was_in(tiny):

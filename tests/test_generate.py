@@ -70,6 +70,16 @@ def test_texts_are_continued_after_the_token_that_begins_a_document_whatever_the
     assert found == [by_hand(network, tokenizer, tokenizer.bos_token + text, 30) for text in TEXTS]
 
 
+def test_dropout_is_off_while_a_model_answers_and_the_model_stays_in_its_mode(taught):
+    network, tokenizer = model.clone(taught[0]), taught[1]
+    for layer in network.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    expected = generate.answers(network.eval(), tokenizer, PROMPTS, max_new_tokens=20)
+    assert generate.answers(network.train(), tokenizer, PROMPTS, max_new_tokens=20) == expected
+    assert generate.continue_text(network, tokenizer, TEXTS) == generate.continue_text(*taught, TEXTS)
+    assert network.training
+
+
 def test_padding_that_is_not_masked_turns_that_check_red(taught, monkeypatch):
     plain = type(taught[0]).generate
 

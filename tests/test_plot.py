@@ -5,13 +5,14 @@ import io
 import itertools
 import re
 
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from ftlib import plot
-from ftlib.evaluate import Interval
+from ftlib.evaluate import Interval, seeds_interval
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def displayed(monkeypatch):
 def drawn(ends, labels="abcdefgh"):
     figure, axes = plot.figure("Loss")
     for end, label in zip(ends, labels, strict=False):
-        plot.curve(axes, [0, 1, 2], [1, 0.5, end], label)
+        plot.line(axes, [0, 1, 2], [1, 0.5, end], label)
     return figure, axes
 
 
@@ -48,13 +49,73 @@ def test_the_same_figure_has_the_same_bytes(displayed):
     assert displayed[0].html == displayed[1].html
 
 
-def test_a_curve_has_its_name_at_its_end_and_its_band_in_its_colour():
+def test_a_line_has_its_name_at_its_end_and_its_band_in_its_colour():
     _, axes = plot.figure()
-    plot.curve(axes, [1, 2], [3, 4], "full", low=[2, 3], high=[4, 5])
+    plot.line(axes, [1, 2], [3, 4], "full", low=[2, 3], high=[4, 5])
     [label], [line], [band] = axes.texts, axes.lines, axes.collections
     assert label.get_text() == "full" and label.xy == (2, 4)
     assert label.get_color() == line.get_color() == plot.PALETTE[0]
     assert band.get_facecolor()[0][:3] == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
+
+
+def runs_of(scores):
+    """A frame of runs: method -> size -> scores by seed."""
+    return pandas.DataFrame([
+        {"method": method, "train_size": size, "seed": seed, "test_score": score}
+        for method, sizes in scores.items()
+        for size, values in sizes.items()
+        for seed, score in enumerate(values)
+    ])  # fmt: skip
+
+
+def figures(monkeypatch):
+    """The figures shown from now on."""
+    shown = []
+    monkeypatch.setattr(plot, "show", lambda *arguments: shown.append(arguments))
+    return shown
+
+
+def test_a_curve_of_runs_is_their_mean_with_the_t_interval_over_seeds(monkeypatch):
+    shown = figures(monkeypatch)
+    scores = {50: [0.4, 0.5, 0.45], 100: [0.6, 0.7, 0.62], 800: [0.9, 0.91, 0.95]}
+    runs = runs_of({"full": scores}).sample(frac=1, random_state=0)  # rows in any order
+    plot.curve(runs, x="train_size", y="test_score", floor=Interval(0.2, 0.1, 0.3))
+    [(figure, caption, alt)] = shown
+    [axes] = figure.axes
+    line, floor = axes.lines
+    assert list(line.get_xdata()) == [50, 100, 800]
+    expected = [seeds_interval(values) for values in scores.values()]
+    assert list(line.get_ydata()) == pytest.approx([one.mean for one in expected])
+    band = axes.collections[0].get_paths()[0].vertices
+    for one, size in zip(expected, scores, strict=True):
+        ends = band[band[:, 0] == size][:, 1]
+        assert (ends.min(), ends.max()) == pytest.approx((one.low, one.high))
+    assert set(floor.get_ydata()) == {0.2}
+    assert [text.get_text() for text in axes.texts] == ["mean", "floor"]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_xscale()) == ("train size", "test score", "log")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["50", "100", "800"]
+    assert caption == "test_score against train_size: mean and 95 % interval of 3 runs at each point"
+    assert alt == "mean: test_score goes from 0.45 at train_size 50 to 0.92 at train_size 800"
+
+
+def test_curves_by_method_are_labelled_each_and_floors_have_names(monkeypatch):
+    shown = figures(monkeypatch)
+    runs = runs_of({"full": {1: [0.1, 0.2], 2: [0.3, 0.5]}, "LoRA": {1: [0.2, 0.2], 2: [0.1, 0.3]}})
+    plot.curve(runs, x="train_size", y="test_score", by="method", floor={"base model": 0.1, "chance": 0.25})
+    [(figure, _, alt)] = shown
+    [axes] = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["full", "LoRA", "base model", "chance"]
+    assert [list(line.get_ydata()) for line in axes.lines[:2]] == [
+        pytest.approx([0.15, 0.4]),
+        pytest.approx([0.2, 0.2]),
+    ]
+    assert axes.get_xscale() == "linear" and alt.count("goes from") == 2
+
+
+def test_a_curve_of_runs_is_shown_as_a_picture_with_words(displayed):
+    plot.curve(runs_of({"full": {1: [0.1, 0.2], 40: [0.3, 0.5]}}), x="train_size", y="test_score")
+    [shown] = displayed
+    assert "image/png" in shown.html and "0.15 at train_size 1" in shown.html
 
 
 def test_a_floor_is_a_named_dashed_line_across_the_axes():

@@ -23,8 +23,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 # The house, from the ground up; a module may import what stands on a lower floor.
-FLOORS = [{"plot"}, {"settings"}, {"artefact"}, {"formats"}, {"data"}, {"model"}, {"generate"}, {"evaluate"}]
-FLOORS += [{"train"}, {"check", "claims"}, {"exercises"}, {"run"}, {"__main__"}]
+FLOORS = [{"plot"}, {"settings"}, {"artefact"}, {"formats", "experiment"}, {"data"}, {"model"}, {"generate"}]
+FLOORS += [{"evaluate"}, {"train"}, {"check", "claims"}, {"exercises"}, {"run"}, {"__main__"}]
 
 
 def extras():
@@ -229,6 +229,24 @@ def test_make_run_and_make_test_set_up_what_they_need_and_stop_at_the_first_fail
         assert "||" not in plan and "| true" not in plan
 
 
+def test_make_test_runs_all_tests_two_at_a_time_or_what_the_named_chapters_need():
+    plans = {
+        chapters: subprocess.run(
+            ["make", "--dry-run", "test", f"CHAPTERS={chapters}"],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for chapters in ("", "4.01 4.03")
+    }
+    assert all("-m pytest -n 2 --maxschedchunk 1" in plan for plan in plans.values())
+    assert "tests/" not in plans[""]
+    assert 'CHAPTERS="4.01 4.03"' in plans["4.01 4.03"]
+    assert "tests/test_chapters.py tests/test_exercises.py" in plans["4.01 4.03"]
+
+
 def test_continuous_integration_runs_the_readme_s_commands_and_nothing_else():
     commands = [
         step["run"]
@@ -271,7 +289,7 @@ def test_nothing_that_is_shipped_names_a_machine():
         *MODULES,
         *(ROOT / "notebooks").rglob("*.ipynb"),
         *(ROOT / "tests").glob("*.py"),
-        *ROOT.glob("*.*"),
+        *ROOT.glob("[!.]*.*"),
         ROOT / "Makefile",
     ]
     machine = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/")

@@ -27,7 +27,7 @@ verbose: bool = False"""
 BODY = """from pathlib import Path
 from ftlib import artefact, plot
 figure, axes = plot.figure("Loss")
-plot.curve(axes, [1, 2], [seed, seed + 1], "loss")
+plot.line(axes, [1, 2], [seed, seed + 1], "loss")
 plot.show(figure, "Loss", "Loss rises")
 Path("beside").write_text("in the folder of the run")
 inputs = {"data": artefact.identity(data_path)}
@@ -211,7 +211,7 @@ time.sleep(60)"""
 @pytest.mark.parametrize(("stop", "begin"), [
     (lambda process: os.killpg(process.pid, signal.SIGINT), []),  # a keyboard reaches the whole group
     (lambda process: process.terminate(), []),  # a scheduler may reach the command alone
-    (lambda process: process.terminate(), ["sh", "-c", "trap '' INT; exec \"$@\"", "-"]),  # as `command &` in a script
+    (lambda process: process.terminate(), ["sh", "-c", "trap '' INT; exec \"$@\"", "-"]),  # as a script's `&`
 ], ids=["keyboard", "scheduler", "background"])  # fmt: skip
 def test_an_interrupted_run_is_done_again_and_leaves_no_process(notebooks, tmp_path, command, stop, begin):
     write(notebooks / "0_foundations", "0_91_small.ipynb", WAITS)

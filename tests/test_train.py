@@ -3,6 +3,7 @@
 Every check of what was trained is also run on a deliberately broken variant, which must turn it red.
 """
 
+import itertools
 import random
 
 import peft
@@ -185,6 +186,23 @@ def test_with_an_adapter_the_base_model_stays_the_same_to_the_bit_and_the_adapte
     assert_only_the_adapter_learned(before, run(tiny, adapter=LORA))
 
 
+def assert_every_weight_of_the_adapter_moves(tiny, **changes):
+    """From the first checkpoint on: before it, half of an adapter waits for the other half."""
+    seen = []
+
+    def look(step, current):
+        seen.append({name: weight for name, weight in model.snapshot(current).items() if "lora_" in name})
+
+    run(tiny, adapter=LORA, checkpoints=12, on_checkpoint=look, **changes)
+    assert len(seen) == 12 and len(seen[0]) == 2 * 7 * 2  # up and down, of seven layers in each of two blocks
+    resting = [name for name in seen[0] if torch.equal(seen[0][name], seen[-1][name])]
+    assert not resting, f"not trained: {resting}"
+
+
+def test_both_halves_of_the_adapter_learn_in_every_layer(tiny):
+    assert_every_weight_of_the_adapter_moves(tiny)
+
+
 def test_a_frozen_adapter_and_a_base_that_moves_turn_that_check_red(tiny, monkeypatch):
     network, tokenizer = tiny
     before = model.snapshot(network)
@@ -192,16 +210,43 @@ def test_a_frozen_adapter_and_a_base_that_moves_turn_that_check_red(tiny, monkey
         assert_only_the_adapter_learned(before, run((model.clone(network), tokenizer)))
     get_peft_model = peft.get_peft_model
 
-    def half_frozen(*arguments):
-        wrapped = get_peft_model(*arguments)
-        for name, weight in wrapped.named_parameters():
-            if "q_proj.lora" in name:
-                weight.requires_grad_(False)
-        return wrapped
+    def frozen(part):
+        def wrap(*arguments):
+            wrapped = get_peft_model(*arguments)
+            for name, weight in wrapped.named_parameters():
+                weight.requires_grad_(weight.requires_grad and part not in name)
+            return wrapped
 
-    monkeypatch.setattr(peft, "get_peft_model", half_frozen)
+        monkeypatch.setattr(peft, "get_peft_model", wrap)
+
+    frozen("q_proj.lora")
     with pytest.raises(AssertionError, match="not trained"):
-        assert_only_the_adapter_learned(before, run(tiny, adapter=LORA))
+        assert_only_the_adapter_learned(before, run((model.clone(network), tokenizer), adapter=LORA))
+    frozen("lora_A")
+    with pytest.raises(AssertionError, match="not trained"):
+        assert_every_weight_of_the_adapter_moves(tiny)
+
+
+def test_a_weight_that_the_loss_does_not_depend_on_stays_as_it_is(tiny):
+    """Weight decay would shrink it."""
+    network, tokenizer = tiny
+    network.idle, plain = torch.nn.Parameter(torch.ones(3)), network.forward
+
+    def forward(*arguments, **named):
+        found = plain(*arguments, **named)
+        found.logits = found.logits + 0 * network.idle.sum()
+        return found
+
+    network.forward = forward
+    result = run((network, tokenizer), learning_rate=0.1)
+    assert network.idle.requires_grad and torch.equal(network.idle, torch.ones(3))
+    assert result.history[-1]["loss"] != result.history[0]["loss"]
+
+
+def test_a_config_of_an_adapter_is_left_as_it_was_given(tiny):
+    before = LORA.to_dict()
+    run(tiny, epochs=1, adapter=LORA)
+    assert LORA.to_dict() == before
 
 
 def test_a_model_with_nothing_to_train_is_refused(tiny):
@@ -273,6 +318,36 @@ def test_the_same_seed_gives_the_same_history_and_weights_to_the_bit_and_another
     assert first.history == second.history
     assert equal(weights(first), weights(second))
     assert first.history != other.history
+
+
+def test_the_seed_decides_the_order_of_the_batches_and_a_step_trains_on_its_batch(tiny):
+    network, tokenizer = tiny
+    lengths = [len(data.encode(tokenizer, messages).ids) for messages in EXAMPLES]
+    orders = {}
+    for seed in (3, 4):
+        batches, expected = train.LengthGroupedBatches(lengths, 4, 4, seed), []
+        for epoch in (0, 1):
+            batches.set_epoch(epoch)
+            expected += [sum(lengths[row] for row in batch) for batch in batches]
+        orders[seed] = expected
+        history = run((model.clone(network), tokenizer), seed=seed).history
+        read = [0, *(entry["tokens"] for entry in history)]
+        assert [now - before for before, now in itertools.pairwise(read)] == expected
+    assert orders[3] != orders[4]
+
+
+def test_the_seed_decides_what_dropout_drops(tiny):
+    """All rows are in the one batch of each step, so that only dropout can tell two seeds apart."""
+    network, tokenizer = tiny
+    for layer in network.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    first, again, other = (
+        [entry["loss"] for entry in run((model.clone(network), tokenizer), batch_size=22, seed=seed).history]
+        for seed in (3, 3, 4)
+    )
+    assert first == again and first[0] != pytest.approx(other[0], rel=1e-5)
+    plain = answer_loss(model.clone(network).eval(), tokenizer, EXAMPLES)
+    assert first[0] != pytest.approx(plain, rel=1e-5), "dropout is on while a model learns"
 
 
 def test_what_happens_at_a_checkpoint_does_not_change_the_training(tiny):
@@ -571,6 +646,12 @@ def test_every_row_is_in_one_batch_an_epoch_and_parts_keep_to_their_batch(length
         assert [row for batch in divided for row in batch] == [row for batch in batches for row in batch]
         assert (len(list(divided)), len(batches)) == (len(divided), len(whole))
         assert list(whole) == batches
+
+
+def test_another_seed_gives_other_batches_and_the_same_one_the_same():
+    lengths = [random.Random(0).randint(25, 80) for _ in range(100)]
+    first, again, other = (list(train.LengthGroupedBatches(lengths, 8, 8, seed)) for seed in (1, 1, 2))
+    assert first == again and first != other
 
 
 def test_little_is_padded_and_every_epoch_mixes_anew():

@@ -83,7 +83,7 @@ def figure(points: list[dict], folder: Path) -> None:
     millions = [point["tokens"] / 1e6 for point in points]
     labels = {"known_facts": "known facts, said freely", "four_shot": "four examples", "zero_shot": "no example", "lookup": "look-up"}
     for name, label in labels.items():
-        plot.curve(axes, millions, [100 * point[name] for point in points], label)
+        plot.line(axes, millions, [100 * point[name] for point in points], label)
     axes.set(xlabel="tokens read (millions)", ylabel="right (%)", ylim=(-2, 102))
     drawn.savefig(folder / "curve.png", metadata={"Software": None})
 

@@ -2,187 +2,312 @@
 
 from __future__ import annotations
 
-from ftlib.check import Exercise, Property
+import math
+import random
+
+from ftlib.check import Case, Exercise, against, value
+
+# 4.01.1 · how many tokens carry loss
+
+COUNTED = "the assistant's tokens and its end marks are counted"
+END_MARKS = "each answer ends with a mark that carries loss"
+MISCOUNTS = {
+    3: END_MARKS,
+    4: "both answers end with a mark, and both marks carry loss",
+    7: "the marks that say who speaks carry no loss",
+    11: "the user's tokens carry no loss",
+    17: "most of these tokens carry no loss: which does the assistant write?",
+}
+
+# 4.01.2 · the loss of the next token
 
 
-def _count(value: object) -> str | None:
-    return None if value == 5 else f"you said {value}"
-
-
-def _logits(best: list[int]):
-    """Logits [1, length, 8] that are sure of one token at each position."""
+def next_token_loss(logits, labels):
+    """Mean cross-entropy of the labels at t + 1 under the logits at t; labels of -100 are left out."""
     import torch
 
-    return 20.0 * torch.nn.functional.one_hot(torch.tensor([best]), 8).float()
+    return torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], ignore_index=-100)
 
 
-def _predicts_next(learner) -> str | None:
-    import torch
+def _batch(rows: tuple[int, int], length: tuple[int, int], ignored: bool = False):
+    """Draws logits and labels: so many rows of such a length, part of the labels -100 if `ignored`."""
 
-    loss = float(learner(_logits([3, 4, 5, 0]), torch.tensor([[2, 3, 4, 5]])))
-    return None if loss < 0.01 else f"a model that always predicts the next token has loss {loss:.2f}"
+    def draw(rng: random.Random):
+        import torch
 
+        generator = torch.Generator().manual_seed(rng.randrange(2**32))
+        shape = (rng.randint(*rows), rng.randint(*length))
+        words = rng.randint(3, 9)
+        logits = (3 * torch.randn(*shape, words, generator=generator)).requires_grad_()
+        labels = torch.randint(words, shape, generator=generator)
+        if (
+            ignored
+        ):  # a prompt of another length in each row, and its first token to be predicted from nothing
+            starts = torch.tensor([[rng.randint(1, shape[1] - 1)] for _ in range(shape[0])])
+            labels = labels.masked_fill(torch.arange(shape[1]) < starts, -100)
+            labels[rng.randrange(shape[0]), 0] = rng.randrange(words)
+        return logits, labels
 
-def _not_same(learner) -> str | None:
-    import torch
-
-    loss = float(learner(_logits([2, 3, 4, 5]), torch.tensor([[2, 3, 4, 5]])))
-    return None if loss > 1 else f"a model that repeats what it has just read has loss {loss:.2f}"
-
-
-def _ignores(learner) -> str | None:
-    import torch
-
-    loss = float(learner(_logits([7, 7, 5, 0]), torch.tensor([[-100, -100, -100, 5]])))
-    return None if loss < 0.01 else f"wrong guesses where the label is -100 cost {loss:.2f}"
-
-
-def _clear(learner) -> str | None:
-    better, worse = [0.90, 0.91, 0.92, 0.90, 0.91], [0.80, 0.82, 0.81, 0.80, 0.82]
-    if (found := learner(better, worse)) != "first":
-        return f"0.90 to 0.92 against 0.80 to 0.82 gave {found!r}"
-    return (
-        None
-        if (found := learner(worse, better)) == "second"
-        else f"the same the other way round gave {found!r}"
-    )
+    return draw
 
 
-def _tie(learner) -> str | None:
-    found = learner([0.80, 0.90, 0.85, 0.95, 0.70], [0.85, 0.84, 0.88, 0.90, 0.72])
-    return None if found == "tie" else f"differences of both signs gave {found!r}"
+# 4.01.3 · a verdict on two recipes
 
 
-def _paired(learner) -> str | None:
-    found = learner([0.52, 0.72, 0.92, 0.32, 0.62], [0.50, 0.70, 0.90, 0.30, 0.60])
-    return None if found == "first" else f"0.02 better with every seed gave {found!r}"
+def verdict_of(first, second):
+    """Which recipe is better, by the 95 % t interval of the differences seed by seed."""
+    from ftlib import evaluate
+
+    gain = evaluate.seeds_interval([a - b for a, b in zip(first, second, strict=True)])
+    return "tie" if gain.low <= 0 <= gain.high else "first" if gain.mean > 0 else "second"
 
 
-ROW = {"instruction": "Name the quay.", "input": "Ferry to Saltholm", "output": "Quay 4."}
+def _scores(*ratios: float, spread: float = 0.0):
+    """Draws two lists of scores by seed, the better one on either side.
+
+    ratios: how far the mean difference is from 0, in halves of its interval: above 1 it is decided.
+    spread: how far the seeds lie apart, in units of the difference between the recipes.
+    """
+
+    def draw(rng: random.Random):
+        from scipy.stats import t
+
+        count, scale = rng.randint(3, 8), 10 ** rng.uniform(-3, 0)
+        noise = [rng.gauss(0, 1) for _ in range(count)]
+        middle = math.fsum(noise) / count
+        error = math.sqrt(math.fsum((x - middle) ** 2 for x in noise) / (count - 1) / count)
+        mean = rng.choice((-1, 1)) * rng.choice(ratios) * float(t.ppf(0.975, count - 1)) * error
+        second = [0.5 + scale * spread * rng.gauss(0, 1) for _ in range(count)]
+        return [b + scale * (x - middle + mean) for b, x in zip(second, noise, strict=True)], second
+
+    return draw
 
 
-def _both(learner) -> str | None:
-    found = learner(dict(ROW))
-    if [message["role"] for message in found] != ["user", "assistant"]:
-        return f"the roles are {[message['role'] for message in found]}"
-    request = found[0]["content"]
-    missing = [name for name in ("instruction", "input") if ROW[name] not in request]
-    if missing:
-        return f"the user's message lacks the {missing[0]}: {request!r}"
-    return None if found[1]["content"] == ROW["output"] else f"the answer is {found[1]['content']!r}"
+def _one_sided(rng: random.Random):
+    """Differences of one sign, one of them large: the interval includes zero. Seeds lie further apart."""
+    count, sign = rng.randint(3, 6), rng.choice((-1, 1))
+    second = [0.1 * number + rng.uniform(0.1, 0.12) for number in rng.sample(range(count), count)]
+    gains = [rng.uniform(0.0001, 0.001) for _ in range(count - 1)] + [rng.uniform(0.03, 0.06)]
+    return [score + sign * gain for score, gain in zip(second, gains, strict=True)], second
 
 
-def _empty_input(learner) -> str | None:
-    request = learner({**ROW, "input": "  "})[0]["content"]
-    return None if request == ROW["instruction"] else f"with a blank input the user says {request!r}"
+def _equal(rng: random.Random):
+    scores = [rng.random() for _ in range(rng.randint(2, 6))]
+    return scores, list(scores)
 
 
-def _refuses(learner) -> str | None:
-    try:
-        found = learner({**ROW, "output": " "})
-    except ValueError:
-        return None
-    return f"a row without an answer gave {found!r}"
+# 4.01.4 · Alpaca rows as messages
 
+
+def to_messages(row):
+    """A user's and an assistant's message; ValueError where there is nothing to learn."""
+    if not row["output"].strip():
+        raise ValueError("the row has no output")
+    parts = [row["instruction"], row["input"]] if row["input"].strip() else [row["instruction"]]
+    answer = {"role": "assistant", "content": row["output"]}
+    return [{"role": "user", "content": "\n".join(parts)}, answer]
+
+
+WORDS = (
+    "Name",
+    "the quay",
+    "ferry to Saltholm",
+    "at noon,",
+    "please:",
+    "{list}",
+    "«boats»",
+    "in\nMill Lane",
+    "4",
+)
+BLANKS = ("", " ", "\n", "\t  \n")
+
+
+def _row(*blank: str):
+    """Draws a row of random texts; the fields named are blank, each in one of many ways."""
+
+    def draw(rng: random.Random):
+        row = {}
+        for name in ("instruction", "input", "output"):
+            words = " ".join(rng.choices(WORDS, k=rng.randint(1, 5)))
+            row[name] = rng.choice(BLANKS) if name in blank else words
+        return (row,)
+
+    return draw
+
+
+# What each check says, and wrong answers that it must catch
+
+SHIFTED = "the logits at t are the guess for the label at t + 1"
+MEAN = "the loss is the mean over the labels"
+IGNORED = "labels of -100 cost nothing and are not counted"
+ALL_ROWS = "each label counts the same, in whichever row it stands"
+
+CLEAR = "a clear difference is named, whichever comes first"
+ONE_SIDED = "differences of one sign can be a tie"
+PAIRED = "seeds are compared in pairs"
+LEVEL = "the 95 % interval of the differences decides, whatever their size"
+EQUAL = "equal scores are a tie"
+
+BOTH = "instruction and input arrive, in this order, on lines of their own"
+BLANK = "a blank input leaves no trace"
+REFUSED = "a row without an answer is refused"
+
+
+def _wrong(head: str, answers: dict[str, str]) -> list[tuple[str, str]]:
+    """Wrong answers: {what follows the head: what the check says}."""
+    return [(f"{head}\n{body}", says) for body, says in answers.items()]
+
+
+WRONG_COUNTS = [
+    *((f"tokens_with_loss = {wrong}", COUNTED) for wrong in (0, 2, 3, 4, 6, 7, 11, 17)),
+    *((f"tokens_with_loss = {wrong}", COUNTED) for wrong in ("True", "'5'", "[5]", "len('2<|eos|>')")),
+]
+WRONG_LOSSES = _wrong(
+    """def next_token_loss(logits, labels):
+    nats = torch.nn.functional.cross_entropy
+    guesses, targets = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()""",
+    {
+        "    return nats(logits.flatten(0, 1), labels.flatten())": SHIFTED,
+        "    return nats(logits[:, 1:].flatten(0, 1), labels[:, :-1].flatten())": SHIFTED,
+        "    return nats(logits[:, 1:-1].flatten(0, 1), labels[:, 2:].flatten())": SHIFTED,
+        "    return nats(guesses, targets).detach()": SHIFTED,
+        "    return nats(guesses, targets).item()": SHIFTED,
+        "    return 2 * nats(guesses, targets)": SHIFTED,
+        "    return -nats(guesses, targets)": SHIFTED,
+        "    return nats(guesses, targets, reduction='none')": SHIFTED,
+        "    return nats(guesses.softmax(-1), targets)": SHIFTED,
+        "    return nats(guesses, targets, label_smoothing=0.1)": SHIFTED,
+        "    return torch.nn.functional.nll_loss(guesses, targets)": SHIFTED,
+        "    return (guesses.argmax(-1) != targets).float().mean()": SHIFTED,
+        "    return torch.tensor(0.0)": SHIFTED,
+        "    print(nats(guesses, targets))": SHIFTED,
+        "    labels[:, 0] = -100\n    return nats(guesses, targets)": SHIFTED,
+        "    return nats(guesses, targets, reduction='sum')": MEAN,
+        "    return nats(guesses, targets, reduction='sum') / len(labels)": MEAN,
+        "    return nats(guesses[1:], targets[1:])": SHIFTED,
+        "    return nats(logits[:, -2], labels[:, -1])": MEAN,
+        "    return nats(guesses, targets, ignore_index=0)": MEAN,
+        "    return nats(guesses, targets.clamp(min=0))": IGNORED,
+        "    return nats(guesses, targets, reduction='none').mean()": IGNORED,
+        "    return nats(guesses, targets, reduction='sum') / targets.numel()": IGNORED,
+        "    labels[labels == -100] = 0\n    return nats(guesses, labels[:, 1:].flatten())": IGNORED,
+        "    return nats(logits[0, :-1], labels[0, 1:])": ALL_ROWS,
+        "    return torch.stack([nats(*row) for row in zip(logits[:, :-1], labels[:, 1:])]).mean()": ALL_ROWS,
+    },
+)
+DECIDE = "    return 'tie' if gain.low <= 0 <= gain.high else 'first' if gain.mean > 0 else 'second'"
+WRONG_VERDICTS = _wrong(
+    """def verdict_of(first, second):
+    gains = [a - b for a, b in zip(first, second)]
+    gain = evaluate.seeds_interval(gains)""",
+    {
+        "    return 'tie'": CLEAR,
+        "    return 'second' if gain.mean > 0 else 'first'": CLEAR,
+        "    return 'tie' if gain.low <= 0 else 'first'": CLEAR,
+        "    return gain.mean > 0": CLEAR,
+        "    return 'first' if gain.low > 0.01 else 'second' if gain.high < -0.01 else 'tie'": CLEAR,
+        "    return 'tie' if abs(gain.mean) < 0.01 else 'first' if gain.mean > 0 else 'second'": CLEAR,
+        "    gain = evaluate.seeds_interval([b - a for a, b in zip(first, second)])\n" + DECIDE: CLEAR,
+        "    gain = evaluate.seeds_interval(gains[:3])\n" + DECIDE: CLEAR,
+        "    return 'first' if sum(first) > sum(second) else 'second'": ONE_SIDED,
+        "    wins = sum(g > 0 for g in gains)\n"
+        "    return 'first' if wins == len(gains) else 'second' if wins == 0 else 'tie'": ONE_SIDED,
+        "    gain = evaluate.bootstrap_interval(gains)\n" + DECIDE: ONE_SIDED,
+        DECIDE.replace("'tie'", "None"): ONE_SIDED,
+        "    a, b = evaluate.seeds_interval(first), evaluate.seeds_interval(second)\n"
+        "    return 'first' if a.low > b.high else 'second' if b.low > a.high else 'tie'": PAIRED,
+        "    from scipy.stats import ttest_ind\n    if ttest_ind(first, second).pvalue > 0.05:\n"
+        "        return 'tie'\n    return 'first' if gain.mean > 0 else 'second'": PAIRED,
+        "    pairs = zip(sorted(first), sorted(second))\n"
+        "    gain = evaluate.seeds_interval([a - b for a, b in pairs])\n" + DECIDE: PAIRED,
+        "    gain = evaluate.seeds_interval(gains, level=0.9)\n" + DECIDE: LEVEL,
+        "    gain = evaluate.seeds_interval(gains, level=0.99)\n" + DECIDE: LEVEL,
+        "    import statistics\n    half = 1.96 * statistics.stdev(gains) / len(gains) ** 0.5\n"
+        "    return 'tie' if abs(gain.mean) <= half else 'first' if gain.mean > 0 else 'second'": LEVEL,
+        "    import statistics\n    half = statistics.stdev(gains)\n"
+        "    return 'tie' if abs(gain.mean) <= half else 'first' if gain.mean > 0 else 'second'": LEVEL,
+        DECIDE.replace("<=", "<"): EQUAL,
+    },
+)
+ANSWER = "    return [{'role': 'user', 'content': request}, {'role': 'assistant', 'content': row['output']}]"
+JOINED = "    request = row['instruction'] + ('\\n' + row['input'] if row['input'].strip() else '')\n"
+CHECKED = "    if not row['output'].strip():\n        raise ValueError('no output')\n"
+WRONG_ROWS = _wrong(
+    "def to_messages(row):",
+    {
+        "    request = row['instruction']\n" + ANSWER: BOTH,
+        "    request = row['instruction'] + row['input']\n" + ANSWER: BOTH,
+        "    request = row['instruction'] + ' ' + row['input']\n" + ANSWER: BOTH,
+        "    request = row['input'] + '\\n' + row['instruction']\n" + ANSWER: BOTH,
+        "    request = 'Name the quay.\\nFerry to Saltholm'\n" + ANSWER: BOTH,
+        "    request = ' '.join(f'{row[\"instruction\"]}\\n{row[\"input\"]}'.split())\n" + ANSWER: BOTH,
+        "    request = row['instruction'], row['input']\n" + ANSWER: BOTH,
+        "    request = row\n" + ANSWER: BOTH,
+        JOINED + CHECKED + ANSWER.replace("'user'", "'system'"): BOTH,
+        JOINED + CHECKED + ANSWER.replace("row['output']", "request"): BOTH,
+        JOINED + CHECKED + ANSWER.replace("[{", "({").replace("}]", "})"): BOTH,
+        JOINED + CHECKED + ANSWER + "[::-1]": BOTH,
+        JOINED + CHECKED + ANSWER + "[:1]": BOTH,
+        JOINED + CHECKED + "    return {'user': request, 'assistant': row['output']}": BOTH,
+        JOINED + CHECKED + "    row['input'] = ''\n" + ANSWER: BOTH,
+        CHECKED + "    request = row['instruction'] + '\\n' + row['input']\n" + ANSWER: BLANK,
+        JOINED.replace(".strip()", "") + CHECKED + ANSWER: BLANK,
+        JOINED + ANSWER: REFUSED,
+        JOINED + CHECKED.replace(".strip()", "") + ANSWER: REFUSED,
+        JOINED + CHECKED.replace("ValueError", "KeyError") + ANSWER: REFUSED,
+        JOINED + CHECKED.replace("raise", "return") + ANSWER: REFUSED,
+        "    if row['input'].strip() and not row['output'].strip():\n        raise ValueError\n"
+        + JOINED + ANSWER: REFUSED,
+    },
+)  # fmt: skip
 
 EXERCISES = {
     "4.01.1": Exercise(
-        properties=[
-            Property(
-                "the assistant's tokens and its end marks are counted",
-                _count,
-                "count 2, 18 and both end marks, nothing else",
-            ),
-        ],
-        planted=[
-            ("tokens_with_loss = 3", "the assistant's tokens and its end marks are counted"),
-            ("tokens_with_loss = 4", "the assistant's tokens and its end marks are counted"),
-        ],
+        value(5, COUNTED, "count 2, 18 and both end marks, nothing else", MISCOUNTS), planted=WRONG_COUNTS
     ),
     "4.01.2": Exercise(
-        properties=[
-            Property(
-                "predicting the next token costs nothing",
-                _predicts_next,
-                "compare the logits at t with the label at t + 1",
-            ),
-            Property(
-                "repeating the last token costs a lot",
-                _not_same,
-                "compare the logits at t with the label at t + 1",
-            ),
-            Property("labels of -100 cost nothing", _ignores, "keep ignore_index=-100"),
-        ],
-        planted=[
-            (
-                "def next_token_loss(logits, labels):\n"
-                "    loss = torch.nn.CrossEntropyLoss(ignore_index=-100)\n"
-                "    return loss(logits.flatten(0, 1), labels.flatten())",
-                "predicting the next token costs nothing",
-            ),
-            (
-                "def next_token_loss(logits, labels):\n"
-                "    loss = torch.nn.CrossEntropyLoss()\n"
-                "    return loss(logits[:, :-1].flatten(0, 1), labels[:, 1:].clamp(min=0).flatten())",
-                "labels of -100 cost nothing",
-            ),
-        ],
+        against(
+            next_token_loss,
+            Case(SHIFTED, _batch((1, 1), (2, 2)), "the last logits have no label, the first label no logits"),
+            Case(MEAN, _batch((1, 1), (3, 9)), "keep every label but the first, and take their mean"),
+            Case(IGNORED, _batch((1, 1), (4, 9), ignored=True), "keep ignore_index=-100"),
+            Case(ALL_ROWS, _batch((2, 5), (4, 9), ignored=True), "flatten all rows before you take the mean"),
+        ),
+        planted=WRONG_LOSSES,
+        equivalent={
+            ".flatten(), ignore_index=-100) -> .flatten())": "-100 is what cross_entropy ignores anyway"
+        },
     ),
     "4.01.3": Exercise(
-        properties=[
-            Property(
-                "a clear difference is named, whichever comes first",
-                _clear,
-                "return 'first' or 'second' by the sign of the mean difference",
+        against(
+            verdict_of,
+            Case(CLEAR, _scores(3, 5), "the sign of the mean difference names it, however small it is"),
+            Case(
+                ONE_SIDED, _one_sided, "take evaluate.seeds_interval of the differences, and count no signs"
             ),
-            Property("an interval that includes zero is a tie", _tie, "return 'tie' when low <= 0 <= high"),
-            Property(
-                "seeds are compared in pairs", _paired, "subtract seed by seed before you take the interval"
+            Case(PAIRED, _scores(3, 5, spread=30), "subtract seed by seed before you take the interval"),
+            Case(LEVEL, _scores(0.93, 1.07), "return 'tie' when low <= 0 <= high, else look at the mean"),
+            Case(PAIRED, _scores(0.6, 0.9, spread=1.5), "leave the seeds in the order in which they come"),
+            Case(EQUAL, _equal, "return 'tie' when low <= 0 <= high"),
+            tries=24,
+        ),
+        planted=WRONG_VERDICTS,
+        equivalent={
+            "nce.mean > 0 else 's -> nce.mean >= 0 else 's": "with a mean of zero it is a tie already",
+            "r a, b in zip(first, second)]) if -> r a, b in list(zip(first, second))[::-1]]) if": (
+                "the pairs are the same in any order"
             ),
-        ],
-        planted=[
-            (
-                "def verdict_of(first, second):\n"
-                "    return 'first' if sum(first) > sum(second) else 'second'",
-                "an interval that includes zero is a tie",
-            ),
-            (
-                "def verdict_of(first, second):\n"
-                "    a, b = evaluate.seeds_interval(first), evaluate.seeds_interval(second)\n"
-                "    return 'first' if a.low > b.high else 'second' if b.low > a.high else 'tie'",
-                "seeds are compared in pairs",
-            ),
-        ],
+        },
     ),
     "4.01.4": Exercise(
-        properties=[
-            Property(
-                "instruction, input and output all arrive",
-                _both,
-                "join instruction and input with a line break",
-            ),
-            Property(
-                "a blank input leaves no trace", _empty_input, "test row['input'].strip() before you add it"
-            ),
-            Property(
-                "a row without an answer is refused",
-                _refuses,
-                "raise ValueError when row['output'].strip() is empty",
-            ),
-        ],
-        planted=[
-            (
-                "def to_messages(row):\n    return [{'role': 'user', 'content': row['instruction']}, "
-                "{'role': 'assistant', 'content': row['output']}]",
-                "instruction, input and output all arrive",
-            ),
-            (
-                "def to_messages(row):\n"
-                "    request = row['instruction'] + '\\n' + row['input']\n"
-                "    reply = dict(role='assistant', content=row['output'])\n"
-                "    return [dict(role='user', content=request), reply]",
-                "a blank input leaves no trace",
-            ),
-        ],
+        against(
+            to_messages,
+            Case(BOTH, _row(), "the user says the instruction, a line break and the input"),
+            Case(BLANK, _row("input"), "test row['input'].strip() before you add it"),
+            Case(REFUSED, _row("output"), "raise ValueError when row['output'].strip() is empty"),
+            Case(REFUSED, _row("input", "output"), "look at the output first, whatever the input is"),
+            tries=16,
+        ),
+        planted=WRONG_ROWS,
     ),
 }
