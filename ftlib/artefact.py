@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MANIFEST_MIME = "application/vnd.ftlib.manifest+json"
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+UNFINISHED: set[Path] = set()  # what this process is writing; it goes when the process is ended
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets")
 
 
@@ -170,6 +172,7 @@ def write_folder(path: str | Path) -> Iterator[Path]:
         for left in (old, fresh):
             shutil.rmtree(left, ignore_errors=True)
         fresh.mkdir()
+        UNFINISHED.add(fresh)
         try:
             yield fresh
             if path.exists():
@@ -177,6 +180,7 @@ def write_folder(path: str | Path) -> Iterator[Path]:
             fresh.rename(path)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+            UNFINISHED.discard(fresh)
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -190,7 +194,7 @@ def clear_errors(path: Path) -> Iterator[None]:
             raise WorkbookError(
                 f"no disk space left while writing {path}: free some, or write elsewhere"
             ) from error
-        if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)):
+        if isinstance(error, OSError) and error.errno in FORBIDDEN:
             raise WorkbookError(f"cannot write {path}: {error.strerror}; write elsewhere") from error
         raise
 

@@ -19,6 +19,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 import time
 import tokenize
 from collections.abc import Mapping, Sequence
@@ -233,10 +234,10 @@ def _run_notebook(job: Job, output: Path) -> None:
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     kernel = {"kernel_name": "python3", "language": "python"}  # for papermill; this_interpreter decides
     kernel |= {"kernel_manager_class": this_interpreter(output.parent), "cwd": output.parent}
+    # papermill formats its paths with the parameters.
+    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (job.chapter.path, output)]
     try:
-        papermill.execute_notebook(
-            job.chapter.path, output, job.changed, progress_bar=sys.stderr.isatty(), **kernel
-        )
+        papermill.execute_notebook(*paths, job.changed, progress_bar=sys.stderr.isatty(), **kernel)
     except papermill.PapermillExecutionError as error:
         reason = (error.evalue.splitlines() or [""])[0]
         cell = "" if error.ename == "WorkbookError" else f"cell [{error.exec_count}] raised {error.ename}: "
@@ -294,34 +295,76 @@ def _keep(job: Job, folder: Path, seconds: float) -> artefact.Manifest:
 
 
 def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
-    """Runs the jobs in a pool of processes and says on stderr which ones failed, and why."""
+    """Runs the jobs in a pool of processes and says on stderr which ones failed, and why.
+
+    Workers share the cores. An interrupt, or SIGTERM, ends them all, their kernels too, within seconds.
+    """
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    results = []
-    # A shell starts what it sends to the background deaf to interrupts, and its children inherit that.
-    listen = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.default_int_handler)}
-    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn"), **listen) as pool:
-        for job, future in [(job, pool.submit(execute, job)) for job in jobs]:
-            try:
-                result = future.result()
-            except BrokenProcessPool:
-                result = Result(
-                    job.chapter.number, 1, 0.0, note="its process was killed; most often memory ran out"
-                )
-            except Exception as error:  # whatever befalls one chapter, the results of the others are kept
-                reason = (str(error).splitlines() or [""])[0]
-                result = Result(job.chapter.number, 1, 0.0, note=f"{type(error).__name__}: {reason}")
-            if result.status:
-                print(settings.one_line(f"error: {result.number}: {result.note}"), file=sys.stderr)
-            results.append(result)
+    from joblib import cpu_count
+
+    results, workers = [], min(workers, len(jobs))
+    context, threads = multiprocessing.get_context("spawn"), max(1, cpu_count() // workers)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ProcessPoolExecutor(workers, context, _begin_worker, (threads,)) as pool:
+        try:
+            listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the workers: a keyboard reaches
+            pending = [(job, pool.submit(execute, job)) for job in jobs]  # the runner alone, which ends them
+            signal.signal(signal.SIGINT, listening)
+            for job, future in pending:
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    result = Result(
+                        job.chapter.number, 1, 0.0, note="its process was killed; most often memory ran out"
+                    )
+                except Exception as error:  # whatever befalls one chapter, the results of the others are kept
+                    reason = (str(error).splitlines() or [""])[0]
+                    result = Result(job.chapter.number, 1, 0.0, note=f"{type(error).__name__}: {reason}")
+                if result.status:
+                    print(settings.one_line(f"error: {result.number}: {result.note}"), file=sys.stderr)
+                results.append(result)
+        except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut short what tidies up
+                signal.signal(number, signal.SIG_IGN)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
     return results
+
+
+def _begin_worker(threads: int) -> None:
+    """Gives a worker's kernels their share of the cores, and ends it on SIGTERM or without its runner."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    signal.signal(signal.SIGTERM, _end_worker)
+    threading.Thread(target=_follow_runner, daemon=True).start()
+
+
+def _follow_runner() -> None:
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_worker(number: int, frame: object) -> None:
+    """Ends a worker with all that it started; an exception might be lost on its way through the libraries."""
+    import psutil
+
+    try:
+        started = psutil.Process().children(recursive=True)
+        for process in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(started, timeout=5)
+        for folder in artefact.UNFINISHED:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os._exit(130)
 
 
 def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS) -> int:
     """The command line; returns the exit status: 0 success, 1 a run failed, 2 the user can put it right."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         return options.command(options, notebooks)
     except WorkbookError as error:
@@ -330,13 +373,6 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS) ->
     except KeyboardInterrupt:
         print("interrupted: the same command does again what is not finished", file=sys.stderr)
         return 130
-
-
-def _terminated(number: int, frame: object) -> None:
-    """What a scheduler cancels is interrupted, its workers too: a keyboard reaches those by itself."""
-    for worker in multiprocessing.active_children():
-        os.kill(worker.pid, signal.SIGINT)
-    raise KeyboardInterrupt
 
 
 def _list(options: argparse.Namespace, notebooks: Path) -> int:
@@ -357,7 +393,10 @@ def _run(options: argparse.Namespace, notebooks: Path) -> int:
         if given.setdefault(name, text) != text:
             raise WorkbookError(f"parameter {name} is given twice: {given[name]!r} and {text!r}")
     chosen = select(options.what, available)
-    results = run_all([prepare(one, given, options.out, options.force) for one in chosen], options.workers)
+    jobs = [prepare(one, given, options.out, options.force) for one in chosen]
+    with artefact.clear_errors(options.out):
+        options.out.mkdir(parents=True, exist_ok=True)
+    results = run_all(jobs, options.workers)
     rows = [
         {
             "chapter": f"{result.number} {available[result.number].title}",

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import random
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from ftlib import plot
+
+if TYPE_CHECKING:
+    import torch
 
 
 def one_line(text: str, limit: int = 300) -> str:
@@ -130,6 +137,53 @@ def device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@functools.cache
+def number_format(device: str) -> torch.dtype:
+    """The number format in which a device multiplies matrices fastest: what to give to `torch.autocast`.
+
+    "cuda": bfloat16, or float16 where the GPU only emulates that. "mps": float32. "cpu": float32 or bfloat16,
+    whichever is faster, casts included; both are timed once a process, and what was found is printed. A CPU
+    without instructions for 16-bit numbers takes some 40 times as long for them, and that is no rare CPU.
+    """
+    import torch
+
+    if device == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    if device != "cpu":
+        return torch.float32
+    seconds = dict.fromkeys((torch.float32, torch.bfloat16), float("inf"))
+    left, right = torch.rand(256, 256), torch.rand(256, 256)
+    for _ in range(4):  # in turn, and the shortest counts: another program may take the core at any moment
+        for dtype, shortest in seconds.items():
+            began = time.perf_counter()
+            left.to(dtype) @ right.to(dtype)
+            seconds[dtype] = min(shortest, time.perf_counter() - began)
+    fast, slow = sorted(seconds, key=seconds.get)
+    factor = seconds[slow] / seconds[fast]
+    print(f"number format on this CPU: {fast}, {factor:.1f} times as fast as {slow}".replace("torch.", ""))
+    return fast
+
+
+@contextmanager
+def in_place_of_bfloat16(dtype: torch.dtype) -> Iterator[None]:
+    """Inside, `tensor.bfloat16()` gives a copy in `dtype`.
+
+    The step of `torch.optim.Muon` casts so before Newton-Schulz's products, whatever the device is good at.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Cast(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.Tensor.bfloat16:
+                return args[0].to(dtype, copy=True)  # Muon goes on to change it in place
+            return function(*args, **kwargs or {})
+
+    with Cast():
+        yield
 
 
 def offline() -> None:

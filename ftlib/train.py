@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftlib import artefact, data, evaluate, plot
 from ftlib.model import memory_gb, quiet, token_nats
-from ftlib.settings import WorkbookError, seed_everything
+from ftlib.settings import WorkbookError, number_format, seed_everything
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -109,7 +109,7 @@ def sft(
     Loss: mean negative log-likelihood over a batch's loss-bearing tokens, the assistant's (`response_only`)
     or all. AdamW (Loshchilov and Hutter, 2019) with betas 0.9 and 0.999 and no weight decay; gradient norm
     clipped at 1; the learning rate rises over the first 3 % of the steps, then falls to 0 along a cosine.
-    Weights keep their dtype; on a GPU the arithmetic is 16-bit.
+    Weights keep their dtype, on a CPU the arithmetic has it too, and on a GPU the arithmetic is 16-bit.
 
     adapter: a peft config; it is trained and the model's own weights are not. max_length: tokens of an
     example. held_out: conversations whose loss is measured at every checkpoint. Checkpoints are `checkpoints`
@@ -246,7 +246,8 @@ def _training_arguments(
     on_gpu = model.device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()  # so that the result tells the peak of this run
-    bfloat16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    # On a CPU the weights' own, so that its kind does not change a result.
+    fast = number_format("cuda") if on_gpu else None
     arguments = TrainingArguments(
         output_dir=str(folder or "."),  # "." exists, so nothing is made; nothing is saved there either
         num_train_epochs=chosen["epochs"],
@@ -256,8 +257,8 @@ def _training_arguments(
         lr_scheduler_type="cosine",
         warmup_steps=warm_up,
         seed=seed,
-        bf16=bfloat16,
-        fp16=on_gpu and not bfloat16 and model.dtype == torch.float32,
+        bf16=fast is torch.bfloat16,
+        fp16=fast is torch.float16 and model.dtype == torch.float32,
         use_cpu=model.device.type == "cpu",
         use_cache=model.config.use_cache,
         dataloader_pin_memory=on_gpu,

@@ -370,8 +370,9 @@ def test_a_reply_without_the_rule_scores_nothing():
 
 
 def test_a_set_is_scored_by_the_rule_that_its_card_states():
-    rules = {"extract": evaluate.json_match, "arithmetic": evaluate.number_match, "tools": evaluate.tool_match}
-    rules |= {"safety": evaluate.safety_match, "preferences": evaluate.faultless}
+    rules = {"extract": evaluate.json_match, "arithmetic": evaluate.number_match}
+    rules |= {"tools": evaluate.tool_match, "safety": evaluate.safety_match}
+    rules |= {"preferences": evaluate.faultless}
     for name, metric in evaluate.METRICS.items():
         assert metric is rules.get(name, evaluate.exact_match), name
         rows = data.load(name, "test")[:20]

@@ -11,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -202,42 +204,112 @@ def test_a_folder_that_another_run_is_writing_is_one_clear_error(command, notebo
     )
 
 
-WAITS = """import os, time
+# A chapter with a child of its own, that neither hears a signal nor answers its runner: sum holds the lock.
+DEAF = """import os, subprocess
 from pathlib import Path
-Path("pid").write_text(str(os.getpid()))
-time.sleep(60)"""
+child = subprocess.Popen(["sleep", "600"])
+Path("pids").write_text(f"{os.getpid()} {child.pid}")
+sum(range(10**15))"""
+BACKGROUND = ["sh", "-c", "trap '' INT; exec \"$@\"", "-"]  # as a script does with `command &`
+STOPS = {
+    "a keyboard, which reaches the whole group": (lambda group: os.killpg(group, signal.SIGINT), []),
+    "a keyboard, twice": (lambda group: [os.killpg(group, signal.SIGINT) for _ in "12"], []),
+    "a scheduler that reaches the command alone": (lambda group: os.kill(group, signal.SIGTERM), []),
+    "a scheduler that reaches the whole group": (lambda group: os.killpg(group, signal.SIGTERM), []),
+    "a script, in the background": (lambda group: os.kill(group, signal.SIGTERM), BACKGROUND),
+    "a kill that nothing can hear": (lambda group: os.kill(group, signal.SIGKILL), []),
+}
 
 
-@pytest.mark.parametrize(("stop", "begin"), [
-    (lambda process: os.killpg(process.pid, signal.SIGINT), []),  # a keyboard reaches the whole group
-    (lambda process: process.terminate(), []),  # a scheduler may reach the command alone
-    (lambda process: process.terminate(), ["sh", "-c", "trap '' INT; exec \"$@\"", "-"]),  # as a script's `&`
-], ids=["keyboard", "scheduler", "background"])  # fmt: skip
-def test_an_interrupted_run_is_done_again_and_leaves_no_process(notebooks, tmp_path, command, stop, begin):
-    write(notebooks / "0_foundations", "0_91_small.ipynb", WAITS)
+def started(notebooks, tmp_path, begin=(), workers=1):
+    """The command line in a process group of its own, running all chapters."""
     program = (
         "import sys; from pathlib import Path; from ftlib.run import main\n"
         f"if __name__ == '__main__': sys.exit(main(sys.argv[1:], Path({str(notebooks)!r})))"
     )
-    process = subprocess.Popen(
-        [*begin, sys.executable, "-c", program, "run", "0.91"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (pids := list((tmp_path / "runs").glob(".*.partial/pid"))) or not pids[0].read_text():
-        assert time.monotonic() < deadline and process.poll() is None
+    command = [*begin, sys.executable, "-c", program, "run", "all", "--workers", str(workers)]
+    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_until(condition, seconds=180):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.1)
-    kernel = int(pids[0].read_text())
-    stop(process)
+    return found
+
+
+def alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_run_that_is_stopped_leaves_nothing_and_is_done_again(notebooks, tmp_path, command, stop):
+    for path in notebooks.glob("*/*.ipynb"):
+        write(path.parent, path.name, DEAF)
+    send, begin = STOPS[stop]
+    process = started(notebooks, tmp_path, begin, workers=2)
+    files = wait_until(
+        lambda: [path for path in (tmp_path / "runs").glob(".*.partial/pids") if path.read_text()][1:]
+        and list((tmp_path / "runs").glob(".*.partial/pids"))
+    )
+    pids = [int(pid) for path in files for pid in path.read_text().split()]
+    pids += [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    send(process.pid)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode not in (0, None) and b"Traceback" not in errors
-    assert folders(tmp_path / "runs") == []
-    with pytest.raises(ProcessLookupError):
-        os.kill(kernel, 0)
+    if stop == "a kill that nothing can hear":
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130
+        assert errors == "interrupted: the same command does again what is not finished\n"
+    wait_until(lambda: not any(map(alive, pids)), seconds=20)
+    assert folders(tmp_path / "runs") == [], "neither a folder, nor a part of one, nor a third chapter begun"
     write(notebooks / "0_foundations", "0_91_small.ipynb", BODY)
     assert command("run", "0.91")[0] == 0
+
+
+def test_sigterm_while_a_run_is_prepared_ends_it_at_once(notebooks, tmp_path):
+    os.mkfifo(tmp_path / "never.jsonl")  # opening it waits for a writer that never comes
+    write(notebooks / "0_foundations", "0_91_small.ipynb", BODY)
+    program = "import sys; from ftlib.run import main; print(file=sys.stderr, flush=True); main(sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "run", "4.01", "-p", "data_path", "never.jsonl"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr.readline() == "\n"
+    time.sleep(1)
+    assert process.poll() is None
+    process.terminate()
+    assert process.wait(timeout=10) != 0 and folders(tmp_path) == ["never.jsonl", "notebooks"]
+
+
+def test_workers_share_the_cores_unless_the_user_says_otherwise(command, notebooks, tmp_path, monkeypatch):
+    say = "import os\nfrom pathlib import Path\nPath('threads').write_text(os.environ['OMP_NUM_THREADS'])"
+    for number in ("0_91_small", "0_92_failing"):
+        write(notebooks / "0_foundations", f"{number}.ipynb", say)
+
+    def threads(workers):
+        assert command("run", "0", "--workers", workers, "--force")[0] == 0
+        return {int(path.read_text()) for path in (tmp_path / "runs").glob("*/threads")}
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = joblib.cpu_count()
+    assert threads(1) == {cores} and threads(2) == {max(1, cores // 2)}
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads(2) == {3}
+
+
+NAMES = ["{seed}{}/{0}", "../}{", "- ü %s $HOME ~ #?&;'\"\\ * [x]\n{pm[run_uuid]}"]
+
+
+@pytest.mark.parametrize("out", NAMES)
+def test_a_folder_of_any_name_takes_a_run(command, tmp_path, out):
+    assert command("run", "0.91", f"--out={out}")[0] == 0
+    [name] = folders(tmp_path / out)
+    assert (tmp_path / out / name / "manifest.json").exists()
+    assert "finished before" in command("run", "0.91", f"--out={out}")[1]
 
 
 def test_a_database_named_from_the_own_folder_is_found_and_its_new_rows_are_a_new_run(command, tmp_path):
@@ -290,7 +362,9 @@ BAD = {
     "a pointer to a file": (["0.91", "-p", "data_path", "pointer.jsonl"], "pointer.jsonl"),
     "an option without its value": (["0.91", "-p", "seed"], "argument -p: expected 2 arguments"),
     "no workers": (["0.91", "--workers", "0"], "argument --workers: invalid"),
-    "a file in place of the folder": (["0.91", "--out", "empty.jsonl"], "cannot write"),
+    "a file in place of the folder": (["0", "--out", "empty.jsonl"], "cannot write"),
+    "a file in the way to the folder": (["0", "--out", "empty.jsonl/runs"], "cannot write"),
+    "a folder with too long a name": (["0", "--out", "a" * 300], "cannot write"),
 }
 
 
