@@ -77,7 +77,7 @@ def _encode(tokenizer, texts: Sequence[str]) -> list[list[int]]:
     return [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts]
 
 
-def _continue(model, tokenizer, ids, max_new_tokens, batch_size, temperature, seed) -> tuple[list, list[bool]]:
+def _continue(model, tokenizer, ids, max_new_tokens, batch_size, temperature, seed) -> tuple[list, list]:
     """The new tokens of each prompt without the one that ends them, and whether there was one."""
     import torch
 
