@@ -159,9 +159,10 @@ def claimed(path: Path) -> Iterator[None]:
 def write_folder(path: str | Path) -> Iterator[Path]:
     """Yields an empty folder to fill, which takes the place of `path` when the block ends without an error.
 
-    Until then, and after an error, what stood at `path` stays as it was. Errors as of `claimed`.
+    Until then, and after an error, what stood at `path` stays as it was. A link stays one: the folder that it
+    leads to is written. Errors as of `claimed`.
     """
-    path = Path(path).absolute()
+    path = Path(path).resolve()
     fresh, old = (path.with_name(f".{path.name}.{end}") for end in ("partial", "old"))
     with claimed(path):
         if old.exists() and not path.exists():  # a run was killed between the two renames below

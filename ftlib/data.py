@@ -9,37 +9,51 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlib.formats import Message, Records, Reported, Row, names, recognise
-from ftlib.formats import NoUsableRow as NoUsableRow
+from ftlib.formats import Message, NoUsableRow, Records, Reported, Row, idle, names, objects, recognise, shape
 from ftlib.formats import messages as messages
 from ftlib.settings import DATA, HUB_ID, WorkbookError, closest
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-# One turn is a token that names its role, the text, and, after an assistant's turn, the end token, which belongs to the
-# answer: a model that is not trained on it never stops. Thinking stands before the answer, tool calls after it as JSON.
+# One turn is a token that names its role, the text, and, after an assistant's turn, the end token, which
+# belongs to the answer: a model that is not trained on it never stops. Thinking stands before the answer,
+# tool calls after it as JSON.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' }}"
     "{% if message['role'] == 'assistant' %}{% generation %}"
-    "{% if message['reasoning_content'] %}{{ '<|think|>' + message['reasoning_content'] + '<|/think|>' }}{% endif %}"
+    "{% if message['reasoning_content'] %}"
+    "{{ '<|think|>' + message['reasoning_content'] + '<|/think|>' }}{% endif %}"
     "{{ message['content'] or '' }}"
-    "{% for call in message['tool_calls'] or [] %}{{ '<|call|>' + (call['function'] or call) | tojson }}{% endfor %}"
+    "{% for call in message['tool_calls'] or [] %}"
+    "{{ '<|call|>' + (call['function'] or call) | tojson }}{% endfor %}"
     "{{ eos_token }}{% endgeneration %}"
     "{% else %}{{ message['content'] }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 GENERATION = re.compile(r"{%-?\s*generation\b")
+END_MARKS = re.compile(
+    r"\s*(?:(?:<\|(?:endoftext|end_of_text|im_end|eot_id|eos|end)\|>|</s>|<eos>|<end_of_turn>)\s*)+$"
+)
 OBJECT_ON_A_LINE = re.compile(r"\s*{.*}\s*\n")
 PACKED = re.compile(r"\.(gz|zst)$", re.IGNORECASE)
+LIMIT = 2**29  # bytes of a file, unpacked: its rows take several times as much memory
+FOREIGN = {  # how files begin that are no data, in small letters
+    b"version https://git-lfs": "is a Git-LFS pointer, not the data: fetch that with `git lfs pull`",
+    (b"<!doctype html", b"<html"): "is an HTML page, not data: fetch the file itself, not a page about it",
+    b"pk\x03\x04": "is a zip archive, as Excel files are: unpack it, or save the sheet as CSV",
+    b"sqlite format 3": "is an SQLite database: name it as sqlite:///FILE?table=NAME",
+    (b"\xff\xfe", b"\xfe\xff"): "is UTF-16 text: save it as UTF-8",
+}
 
 
 def read(path_or_id: str | Path) -> Records:
@@ -48,7 +62,9 @@ def read(path_or_id: str | Path) -> Records:
     path_or_id: a path to CSV, TSV, JSON, JSONL or plain text (also .gz, .zst) or to Parquet; a hub id
     ORGANISATION/NAME, of which the split "train", or else the first, is read; an SQL URL with ?table=NAME or
     ?query=SELECT..., such as sqlite:///file.db?table=reviews. Where content and name disagree on compression,
-    Parquet, or JSON against JSONL, the content decides. Paragraphs of plain text are its rows.
+    Parquet, or JSON against JSONL, the content decides; the header of a table decides what parts its cells.
+    The rows of a JSON object that is none itself are the list under "train", or else under the first key that
+    has one, or its values. Paragraphs of plain text are its rows.
 
     Rows that are not usable are reported with a reason. Raises WorkbookError for what cannot be read at all.
     """
@@ -59,7 +75,8 @@ def read(path_or_id: str | Path) -> Records:
     if os.path.isdir(path):
         raise WorkbookError(f"{source!r} is a folder: name a file in it")
     if os.path.exists(path):
-        return recognise(_rows(source, path), source)
+        notes: list[str] = []
+        return recognise(_rows(source, path, notes), source, notes)
     if os.path.isdir(path.parent):
         near = closest(path.name, [entry.name for entry in path.parent.iterdir()])
         raise WorkbookError(f"there is no file {source!r}{near}")
@@ -79,43 +96,92 @@ def absolute(path_or_id: str) -> str:
     return str(path.resolve()) if path_or_id and path.exists() else path_or_id
 
 
-def conversations(
-    path_or_id: str, tokenizer: PreTrainedTokenizerBase, max_length: int, at_least: int = 20
-) -> Records:
-    """What `read` finds, as conversations (lists of messages) to train on and to ask: those are `used`.
+def conversations(path_or_id: str, tokenizer: Tokenizer, max_length: int, at_least: int = 20) -> Records:
+    """What `read` and `trainable` find in a source; WorkbookError when that is less than `at_least` rows."""
+    records = trainable(read(path_or_id), tokenizer, max_length)
+    if len(records.used) < at_least:
+        why = f": row {records.reported[0].row}: {records.reported[0].reason}" if records.reported else ""
+        few = f"{records.source} has {len(records.used)} rows to train on, and this needs {at_least}"
+        raise WorkbookError(few + why)
+    return records
+
+
+def trainable(records: Records, tokenizer: Tokenizer, max_length: int = 512) -> Records:
+    """What of `records` can be trained on and asked, as conversations (lists of messages): those are `used`.
 
     Reported too are: a KTO answer that is labelled false; a conversation whose last answer begins only after
-    max_length tokens; one that the chat template cannot encode. Raises WorkbookError when fewer than
-    `at_least` are left, and for plain text, which has no turns.
+    max_length tokens; one that the chat template cannot encode. An end mark in the text of an answer is taken
+    off. Raises NoUsableRow when none is left, and WorkbookError for plain text, which has no turns.
     """
-    records = read(path_or_id)
     unused = {row.row for row in records.reported}
     numbers = (number for number in range(1, records.rows + 1) if number not in unused)
     used: list[list[Message]] = []
-    reported = list(records.reported)
+    reported, seen = list(records.reported), Counter()
     for number, record in zip(numbers, records.used, strict=True):
-        conversation = messages(record, records.format)
+        turns = messages(record, records.format)
         try:
             if records.format == "kto" and not record["label"]:
-                raise WorkbookError("its answer is labelled false")
-            mask = encode(tokenizer, conversation).response_mask
-            if max(start for start, (now, then) in enumerate(pairwise(mask)) if then > now) + 1 >= max_length:
-                raise WorkbookError(f"its last answer begins after {max_length} tokens")
-            used.append(conversation)
+                seen["answers are undesired (labelled false) and kept out of supervised training"] += 1
+                raise WorkbookError("its answer is undesired, as its label is false")
+            ends = [turn["role"] == "assistant" and END_MARKS.sub("", turn["content"]) for turn in turns]
+            plain = [turn | {"content": end} if end else turn for turn, end in zip(turns, ends, strict=True)]
+            seen["rows have an end mark in an answer: taken off, as the template adds one"] += plain != turns
+            mask = encode(tokenizer, plain).response_mask
+            begins = [place for place, (before, now) in enumerate(pairwise([0, *mask])) if now > before]
+            if not begins or begins[-1] >= max_length:
+                late = f"its last answer begins after {max_length} tokens"
+                raise WorkbookError(late if begins else "no answer in it carries loss (weight 0)")
+            cut = f"rows have more than {max_length} tokens: their last answer is cut and loses its end"
+            seen[cut] += len(mask) > max_length
+            used.append(plain)
         except WorkbookError as error:
             reported.append(Reported(number, str(error)))
     reported.sort(key=lambda row: row.row)
-    if len(used) < at_least:
-        why = f": row {reported[0].row}: {reported[0].reason}" if reported else ""
-        few = f"{records.source} has {len(used)} rows to train on, and this needs {at_least}"
-        raise WorkbookError(few + why)
-    return replace(records, used=used, reported=reported)
+    rows = [{"turns": turns} for turns in used]
+    hidden = idle(rows, ["turns"], lambda row: encode(tokenizer, row["turns"]))
+    left_out = records.left_out + ["rejected"] * (records.format == "preference") + hidden
+    notes = records.notes + [f"{count} {what}" for what, count in seen.items() if count]
+    found = replace(records, used=used, reported=reported, left_out=left_out, notes=notes)
+    if not used:
+        why = f"row {reported[0].row}: {reported[0].reason}"
+        raise NoUsableRow(f"{records.source} has no row to train on: {why}", found)
+    try:
+        split(used, (0.8, 0.2), seed=0)
+    except WorkbookError as error:
+        found.notes.append(str(error))
+    return found
 
 
-def inspect_report(records: Records) -> dict:
-    """What `python -m ftlib inspect FILE --json` prints; rows == used + len(reported)."""
-    reported = [asdict(row) for row in records.reported]
-    return {"format": records.format, "rows": records.rows, "used": len(records.used), "reported": reported}
+def inspect_report(records: Records, pieces: Sequence[tuple[str, bool]] = ()) -> dict:
+    """What `python -m ftlib inspect FILE --json` prints; rows == used + len(reported).
+
+    pieces: of the first used row, as of `pieces`.
+    """
+    example = {
+        "messages": records.used[0] if pieces and isinstance(records.used[0], list) else [],
+        "rendered": "".join(text for text, _ in pieces),
+        "loss_on": [text for text, carries_loss in pieces if carries_loss],
+    }
+    counts = {"format": records.format, "rows": records.rows, "used": len(records.used)}
+    kept = {"left_out": records.left_out, "notes": records.notes, "example": example if pieces else None}
+    return counts | {"reported": [asdict(row) for row in records.reported]} | kept
+
+
+def pieces(tokenizer: Tokenizer, row: Mapping | Sequence[Message], max_length: int = 512) -> list[tuple]:
+    """A conversation, or a record of plain text, as a model sees it, in pieces: (text, carries loss).
+
+    Of a plain text every token carries loss, given the token that begins a document.
+    """
+    if isinstance(row, Mapping):
+        return [(tokenizer.bos_token or "", False), (row["text"], True)]
+    text, places, encoded = _tokens(tokenizer, row)
+    found, start = [], 0
+    tokens = zip(encoded.response_mask[:max_length], places, strict=False)
+    for bit, run in groupby(tokens, key=lambda token: token[0]):
+        *_, (_, (_, end)) = run
+        found.append((text[start:end], bit == 1))
+        start = end
+    return found
 
 
 def _suffix(name: str) -> str:
@@ -123,9 +189,10 @@ def _suffix(name: str) -> str:
     return Path(PACKED.sub("", name)).suffix.lower()
 
 
-def _rows(source: str, path: Path) -> list[Row]:
+def _rows(source: str, path: Path, notes: list[str]) -> list[Row]:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = b"".join(_within(source, iter(lambda: file.read(2**20), b"")))
     except OSError as error:
         raise WorkbookError(f"{source} cannot be read: {error.strerror}") from None
     _refuse(source, content)
@@ -137,23 +204,33 @@ def _rows(source: str, path: Path) -> list[Row]:
         suffix = ".json"
     if suffix == ".parquet":
         return _parquet(source, content)
+    if content[:200].count(0) > 66:
+        raise WorkbookError(f"{source} is UTF-16 text without a mark, or no text: save it as UTF-8")
     try:
         text = content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         place = f"byte 0x{content[error.start]:02x} at byte position {error.start}"
         line = content.count(b"\n", 0, error.start) + 1
         raise WorkbookError(f"{source} is not UTF-8 text: {place} (line {line}); save it as UTF-8") from None
-    return list(READERS[suffix](source, text))
+    return list(READERS[suffix](source, text, notes))
+
+
+def _within(source: str, parts: Iterable, size: Callable = len) -> Iterator:
+    """The parts of a file, up to LIMIT bytes: a small archive can unpack into more than the memory holds."""
+    total = 0
+    for part in parts:
+        if (total := total + size(part)) > LIMIT:
+            raise WorkbookError(f"{source} holds more than {LIMIT / 1e6:.0f} MB, unpacked: take a part of it")
+        yield part
 
 
 def _refuse(source: str, content: bytes) -> None:
     start = content.removeprefix(b"\xef\xbb\xbf").strip()[:200].lower()
     if not start:
         raise WorkbookError(f"{source} is empty")
-    if start.startswith(b"version https://git-lfs"):
-        raise WorkbookError(f"{source} is a Git-LFS pointer, not the data: fetch that with `git lfs pull`")
-    if start.startswith((b"<!doctype html", b"<html")):
-        raise WorkbookError(f"{source} is an HTML page, not data: fetch the file itself, not a page about it")
+    for signature, what in FOREIGN.items():
+        if start.startswith(signature):
+            raise WorkbookError(f"{source} {what}")
 
 
 def _unpacked(source: str, content: bytes) -> bytes:
@@ -166,7 +243,8 @@ def _unpacked(source: str, content: bytes) -> bytes:
             raise WorkbookError(f"{source} is no {named[0]} file, whatever its name says: fetch it again")
         return content
     try:
-        content = pyarrow.input_stream(pyarrow.py_buffer(content), compression=kind).read()
+        stream = pyarrow.input_stream(pyarrow.py_buffer(content), compression=kind)
+        content = b"".join(_within(source, iter(lambda: stream.read(2**20), b"")))
     except OSError as error:
         what = "truncated" if "Truncated" in str(error) else f"damaged ({error})"
         raise WorkbookError(f"{source}: this {kind} file is {what}: fetch it again") from None
@@ -174,15 +252,27 @@ def _unpacked(source: str, content: bytes) -> bytes:
     return content
 
 
-def _table(source: str, text: str, delimiter: str = ",") -> Iterator[Row]:
-    """Rows of a CSV text with a header; cells in quotes may hold line breaks, blank lines are no rows."""
+def _table(source: str, text: str, notes: list[str], delimiter: str = ",") -> Iterator[Row]:
+    """Rows of a CSV text with a header; cells in quotes may hold line breaks, blank lines are no rows.
+
+    What the header holds most of, outside quotes, parts the cells: "," or ";", a tab or "|".
+    """
+    first = re.sub('"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
+    delimiter = max((delimiter, *",;\t|"), key=first.count)
     limit = csv.field_size_limit(len(text) + 1)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    read: list[str] = []  # the lines of a row, as they stand
+    lines = (read.append(line) or line for line in io.StringIO(text, newline=""))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] = []
     try:
         for line, cells, problem in _cells(source, reader):
             end = reader.line_num
             over = f" (the row goes on to line {end}: is a quote never closed?)" if end > line else ""
+            # A text may have line breaks, but hardly so that each of its lines has the cells of a row.
+            whole = all(part.count(delimiter) == len(header) - 1 > 0 for part in read)
+            if over and not problem and whole and (delimiter == "\t" or len(read) > 2):
+                problem = "merges lines that look like rows"
+            read.clear()
             if not header:
                 header = [name.strip() for name in cells]
                 if problem or len(set(header)) < len(header):
@@ -212,8 +302,8 @@ def _cells(source: str, reader) -> Iterator[tuple[int, list[str], str]]:
             yield line, [], f"wrong quotes, {error}"
 
 
-def _json(source: str, text: str, lines: bool = False) -> Iterator[Row]:
-    """Rows of a JSON array, or of one object; else of JSONL, if the file is called so or begins like it."""
+def _json(source: str, text: str, notes: list[str], lines: bool = False) -> Iterator[Row]:
+    """Rows of a JSON array or object; else of JSONL, if the file is called so or begins like it."""
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -223,7 +313,7 @@ def _json(source: str, text: str, lines: bool = False) -> Iterator[Row]:
             what = "is cut off or broken" if cut else "is not valid JSON"
             raise WorkbookError(f"{source} {what}: {error}") from None
     else:
-        yield from map(Row, whole if isinstance(whole, list) else [whole])
+        yield from map(Row, whole if isinstance(whole, list) else _inside(whole, notes))
         return
     # Not splitlines(): JSON may hold other separators of lines, such as U+2028, as they are.
     for number, line in enumerate(text.split("\n"), start=1):
@@ -234,12 +324,33 @@ def _json(source: str, text: str, lines: bool = False) -> Iterator[Row]:
                 yield Row(None, number, f"not JSON: {error}".replace("line 1 column", "column"))
 
 
-def _paragraphs(source: str, text: str) -> Iterator[Row]:
-    lines = enumerate(text.replace("\r\n", "\n").split("\n"), start=1)
-    for blank, group in groupby(lines, key=lambda line: not line[1].strip()):
+def _inside(whole: object, notes: list[str]) -> list:
+    """The rows that an object holds: a list under a key, or all its values; or it is the one row."""
+    if not isinstance(whole, dict) or shape(whole) is not None:
+        return [whole]
+    lists = {key: len(value) for key, value in whole.items() if value and objects(value) == value}
+    if lists:
+        chosen = "train" if "train" in lists else next(iter(lists))
+        others = names(f"{key} ({lists.get(key, 'no')} rows)" for key in whole if key != chosen)
+        notes.append(f"the rows are those of {chosen!r}" + f"; not read: {others}" * bool(others))
+        return whole[chosen]
+    if len(whole) > 1 and all(isinstance(value, dict) for value in whole.values()):
+        notes.append("the rows are the values of an object; its keys are not read")
+        return list(whole.values())
+    return [whole]
+
+
+def _paragraphs(source: str, text: str, notes: list[str]) -> Iterator[Row]:
+    lines = text.replace("\r\n", "\n").split("\n")
+    paragraphs = 0
+    for blank, group in groupby(enumerate(lines, start=1), key=lambda line: not line[1].strip()):
         if not blank:
+            paragraphs += 1
             numbers, paragraph = zip(*group, strict=True)
             yield Row({"text": "\n".join(paragraph)}, numbers[0])
+    if (full := sum(bool(line.strip()) for line in lines)) > paragraphs:
+        ways = "part the lines by blank ones (sed G FILE > NEW), or save them as CSV or JSONL"
+        notes.append(f"a row is a paragraph: {paragraphs} of {full} lines. Where a line is an item, {ways}")
 
 
 def _parquet(source: str, content: bytes) -> list[Row]:
@@ -247,7 +358,9 @@ def _parquet(source: str, content: bytes) -> list[Row]:
     import pyarrow.parquet
 
     try:
-        return [Row(row) for row in pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pylist()]
+        batches = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).iter_batches(1024)
+        within = _within(source, batches, lambda batch: batch.nbytes)
+        return [Row(row) for batch in within for row in batch.to_pylist()]
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise WorkbookError(f"{source} is no readable Parquet file: {_first_line(error)}") from None
 
@@ -269,12 +382,11 @@ def _hub(name: str) -> Records:
         splits = load_dataset(name)
         chosen = "train" if "train" in splits else next(iter(splits))
         rows = [Row(row) for row in splits[chosen]]
+        others = names(f"{other} ({len(splits[other])} rows)" for other in splits if other != chosen)
     except Exception as error:  # a hub, a network, a cache and a builder raise errors of many kinds
-        raise WorkbookError(
-            f"{name!r} is no file here, and cannot be read from the hub: check the name and the network, or "
-            f"give the path of a file ({_first_line(error)})"
-        ) from None
-    return recognise(rows, f"{name}, split {chosen}")
+        what = "is no file here, and cannot be read from the hub: check name and network, or give a file"
+        raise WorkbookError(f"{name!r} {what} ({_first_line(error)})") from None
+    return recognise(rows, f"{name}, split {chosen}", [f"not read: {others}"] * bool(others))
 
 
 def _sql(source: str) -> Records:
@@ -286,7 +398,7 @@ def _sql(source: str) -> Records:
         url = sqlalchemy.make_url(source)
         table, query = url.query.get("table"), url.query.get("query")
         url = url.difference_update_query(["table", "query"])
-        shown = url.render_as_string(hide_password=True)
+        shown = url.set(query={}).render_as_string(hide_password=True)  # some passwords stand in the query
         if url.get_backend_name() == "sqlite":  # else SQLite would make a database that is not there
             if not os.path.isfile(url.database or ""):
                 raise WorkbookError(f"there is no database file {url.database!r}")
@@ -325,22 +437,24 @@ def load(name: str, split: str) -> list[dict]:
 
 
 def each_answer(rows: Iterable[dict]) -> list[dict]:
-    """A row for each assistant turn of `rows`, which it ends with: to score not the last answer alone."""
+    """A row for each assistant turn of `rows`, which it ends with: to score each answer, not the last alone.
+
+    The tools that a row offers go from its column into the system turn, as in all conversations (`messages`).
+    """
+    conversations = ((row | {"tools": None}, messages(row, "messages")) for row in rows)
     return [
-        row | {"messages": row["messages"][: number + 1]}
-        for row in rows
-        for number, message in enumerate(row["messages"])
+        row | {"messages": conversation[: number + 1]}
+        for row, conversation in conversations
+        for number, message in enumerate(conversation)
         if message["role"] == "assistant"
     ]
 
 
 def said(message: Mapping) -> str:
-    """What an assistant turn says: its text, or a tool call as JSON, without the token that begins one."""
+    """What an assistant's message of a conversation says: its text, or tool calls as JSON, one a line."""
     texts = [message["content"]] if message["content"] else []
     for call in message.get("tool_calls") or []:
-        name, arguments = call["function"]["name"], call["function"]["arguments"]
-        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
-        texts.append(json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False))
+        texts.append(json.dumps(call["function"], ensure_ascii=False))
     return "\n".join(texts)
 
 
@@ -349,7 +463,7 @@ def split(rows: Sequence, fractions: Sequence[float], seed: int) -> list[list]:
 
     rows: records, or lists of messages. Rows that ask the same (whatever the answer; case and white space do
     not count) stay together. fractions: the share of each part; positive, together 1. Returns the parts, each
-    in the order of `rows`.
+    in the order of `rows`. Raises WorkbookError when a part gets none, since too few rows ask something else.
 
     >>> split([{"text": "a"}, {"text": "b"}, {"text": "A "}], [0.5, 0.5], seed=0)
     [[{'text': 'b'}], [{'text': 'a'}, {'text': 'A '}]]
@@ -367,6 +481,9 @@ def split(rows: Sequence, fractions: Sequence[float], seed: int) -> list[list]:
         middle = dealt + len(group) / 2
         parts[next(number for number, end in enumerate(ends) if middle < end + 1e-6)] += group
         dealt += len(group)
+    if not all(parts):
+        asked = f"{len(rows)} rows ask {len(groups)} questions, and those that ask the same stay together"
+        raise WorkbookError(f"{asked}: part {parts.index([]) + 1} gets none, so no row is left to test on")
     return [[rows[index] for index in sorted(part)] for part in parts]
 
 
@@ -398,44 +515,78 @@ class Packed(Encoded):
     segment_ids: list[int]
 
 
-def encode(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_length: int | None = None
-) -> Encoded:
+def encode(tokenizer: Tokenizer, messages: Sequence[Message], max_length: int | None = None) -> Encoded:
     """Encode a conversation with the tokenizer's chat template. The mask is 1 in its {% generation %} blocks.
 
-    With the workbook's template that is each answer and the end token after it, and nothing else. max_length:
-    tokens to keep, from the start. Where no answer begins within them, or there is none, the mask is 0
-    throughout; `encode_all` reports such a conversation. Raises WorkbookError for a template without those
-    blocks, for a tokenizer that does not find them again, and for a text that holds a special token, which
-    would begin a turn or end one.
+    With the workbook's template that is each answer and the end token after it, and nothing else; an answer
+    of weight 0 is left out. max_length: tokens to keep, from the start. Where no answer begins within them,
+    or there is none, the mask is 0 throughout; `encode_all` reports such a conversation. Raises WorkbookError
+    for a template without those blocks, or that cannot render the conversation, or leaves out a text or tool
+    calls; and for a text that holds a special token, which would begin a turn or end one.
     """
+    encoded = _tokens(tokenizer, messages)[2]
+    return Encoded(encoded.ids[:max_length], encoded.response_mask[:max_length])
+
+
+def _tokens(tokenizer, messages: Sequence[Message]) -> tuple[str, list[tuple[int, int]], Encoded]:
+    """A conversation as text, the place of each token in it (start, end), and the tokens themselves."""
     if not GENERATION.search(str(tokenizer.chat_template)):
-        raise WorkbookError(
-            "the tokenizer's chat template marks no answers with {% generation %}: put {% generation %} and "
-            "{% endgeneration %} round them, or set tokenizer.chat_template = ftlib.data.CHAT_TEMPLATE"
-        )
+        advice = "put {% generation %} and {% endgeneration %} round them, or "
+        advice += "set tokenizer.chat_template = ftlib.data.CHAT_TEMPLATE"
+        raise WorkbookError(f"the tokenizer's chat template marks no answers: {advice}")
+    text, blocks = _render(tokenizer, messages)
+    _whole_and_plain(tokenizer, messages, text)
+    answers = [message for message in messages if message["role"] == "assistant"]
+    if len(blocks) != len(answers):
+        raise WorkbookError(f"the chat template marks {len(blocks)} answers, and there are {len(answers)}")
+    try:
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    except NotImplementedError:
+        raise WorkbookError("the tokenizer does not say where its tokens stand: take a fast one") from None
+    places, mask = found["offset_mapping"], [0] * len(found["input_ids"])
+    for (start, end), answer in zip(blocks, answers, strict=True):
+        # A token that was trimmed to nothing, as one of spaces alone may be, stands at its end.
+        inside = [spot for spot, (a, b) in enumerate(places) if start < b and min(a, b - 1) < end]
+        if not inside:
+            raise WorkbookError("the tokenizer does not find an answer again in the text that it has read")
+        for spot in inside:
+            mask[spot] = int(answer.get("weight") != 0)
+    return text, places, Encoded(found["input_ids"], mask)
+
+
+def _render(tokenizer, messages: Sequence[Message], **options: bool) -> tuple[str, list[tuple[int, int]]]:
+    """The conversation as the chat template writes it; where its {% generation %} blocks begin and end."""
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    try:
+        template = tokenizer.get_chat_template()
+        marks = {"return_assistant_tokens_mask": bool(GENERATION.search(template))}
+        options |= {**tokenizer.special_tokens_map, **marks}
+        [text], blocks = render_jinja_template([list(messages)], chat_template=template, **options)
+    except Exception as error:  # a template is a program, and may raise anything
+        raise WorkbookError(f"the chat template cannot render this: {_first_line(error)}") from None
+    return text, blocks[0] if blocks else []
+
+
+def _whole_and_plain(tokenizer, messages: Sequence[Message], text: str) -> None:
+    """WorkbookError for a special token inside a turn, and for what the template has left out of the text."""
+    whole = "".join(text.split())
     for number, message in enumerate(messages, start=1):
+        content, thought = str(message["content"]), str(message.get("reasoning_content", ""))
+        said = content + thought + json.dumps(message.get("tool_calls", ""), ensure_ascii=False)
         for token in tokenizer.all_special_tokens:
-            if token in message["content"]:
+            if token in said:
                 raise WorkbookError(f"turn {number} holds the special token {token}: take it out of the text")
-    quiet = {"verbose": False}  # no warning of a text longer than the context: it is cut below
-    found = tokenizer.apply_chat_template(
-        list(messages), return_dict=True, return_assistant_tokens_mask=True, tokenizer_kwargs=quiet
-    )
-    ids, mask = found["input_ids"], found["assistant_masks"]
-    answers = sum(message["role"] == "assistant" for message in messages)
-    if answers != sum(now > before for before, now in pairwise([0, *mask])):
-        raise WorkbookError(
-            f"the tokenizer does not find the {answers} answers again, mostly because it trims white space "
-            "from its offsets and one begins with some: strip the answers"
-        )
-    return Encoded(ids[:max_length], mask[:max_length])
+        forms = (content, json.dumps(content, ensure_ascii=False)[1:-1])  # some show a tool's result as JSON
+        if not any("".join(form.split()) in whole for form in forms):
+            raise WorkbookError(f"the chat template leaves out the text of turn {number} ({message['role']})")
+    plain = [{name: turn[name] for name in turn if name != "tool_calls"} for turn in messages]
+    if plain != list(messages) and _render(tokenizer, plain)[0] == text:
+        raise WorkbookError("the chat template leaves out the tool calls")
 
 
 def encode_all(
-    tokenizer: PreTrainedTokenizerBase,
-    conversations: Iterable[Sequence[Message]],
-    max_length: int | None = None,
+    tokenizer: Tokenizer, conversations: Iterable[Sequence[Message]], max_length: int | None = None
 ) -> tuple[list[Encoded], list[Reported]]:
     """Encode conversations; those that cannot be, or would have no token to train on, are reported instead.
 
@@ -455,9 +606,18 @@ def encode_all(
     return encoded, reported
 
 
-def prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+def prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> str:
     """The text that a model continues with its answer; to be tokenised without further special tokens."""
-    return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return _render(tokenizer, messages, add_generation_prompt=True)[0]
+
+
+def turn_end(tokenizer: Tokenizer) -> int | None:
+    """The id of the first token of the tokenizer's own list that the chat template puts after an answer."""
+    turns = [{"role": "user", "content": "Ready?"}, {"role": "assistant", "content": "Yes."}]
+    after = _render(tokenizer, turns)[0].rpartition("Yes.")[2]
+    added = {token.content: number for number, token in tokenizer.added_tokens_decoder.items()}
+    found = min((name for name in added if name in after), key=after.index, default=None)
+    return added.get(found)
 
 
 def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:

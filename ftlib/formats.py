@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ftlib.settings import WorkbookError
+from ftlib.settings import WorkbookError, one_line
 
-Message = dict[str, str]
+Message = dict[str, object]
 
 PROMPTS = ("prompt", "question", "problem")
 PAIRS = (
@@ -19,27 +20,36 @@ PAIRS = (
     ("prompt", "canonical_solution"),
 )
 LABELS = ("label", "category", "intent", "topic")
+VERDICTS = ("label", "kto_tag")
+SYSTEMS = ("system", "system_prompt", "system_message")
+CONTEXTS = ("context", "passage")
+MEDIA = ("image", "images", "audio", "audios", "video", "videos")
+REASONING = ("reasoning_content", "reasoning", "thinking")  # the first is the name that chat templates read
 
+ALPACA = ("alpaca", {"instruction": "instruction", "output": "output"})
+TURNS = (("messages", {"messages": "messages"}), ("sharegpt", {"conversations": "conversations"}))
+ANSWERED = [("prompt/completion", {"prompt": prompt, "completion": answer}) for prompt, answer in PAIRS]
 # Each format with the column that holds each of its fields, the most demanding first: a row fits the first
-# whose columns it has, a file the one that most of its rows fit.
+# whose columns it has, a file the one that most of its rows fit. Each dialogue with a verdict is KTO.
 SHAPES: tuple[tuple[str, dict[str, str]], ...] = (
     ("preference", {"chosen": "chosen", "rejected": "rejected"}),
-    *(("kto", {"prompt": prompt, "completion": answer, "label": "label"}) for prompt, answer in PAIRS),
-    ("alpaca", {"instruction": "instruction", "output": "output"}),
-    ("messages", {"messages": "messages"}),
-    ("sharegpt", {"conversations": "conversations"}),
-    *(("prompt/completion", {"prompt": prompt, "completion": answer}) for prompt, answer in PAIRS),
+    *(("kto", fields | {"label": tag}) for tag in VERDICTS for _, fields in (*ANSWERED, ALPACA, *TURNS)),
+    ALPACA,
+    *TURNS,
+    *ANSWERED,
     *(("text/label", {"text": "text", "label": label}) for label in LABELS),
     ("text", {"text": "text"}),
 )
 UNKNOWN: tuple[str, dict[str, str]] = ("unknown", {})
 KNOWN = (
-    "instruction, output (Alpaca) · conversations (ShareGPT) · messages (OpenAI) · prompt, completion · "
-    "problem, solution · question, answer · prompt, canonical_solution · chosen, rejected (preference) · "
-    "prompt, completion, label (KTO) · text and label, category, intent or topic · text"
+    "instruction, output · conversations · messages · prompt, completion · problem, solution · question, "
+    "answer · chosen, rejected · text with label, category, intent or topic · text"
 )
-ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant", "system": "system"}
-TRUTH = {"true": True, "1": True, "false": False, "0": False}
+ROLES = {"human": "user", "gpt": "assistant"} | {
+    role: role for role in ("user", "assistant", "system", "tool")
+}
+NEXT = {"user": ("assistant",), "assistant": ("user",), "calls": ("tool",), "tool": ("tool", "assistant")}
+TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 TURN = re.compile(r"\n\n(Human|Assistant):")  # of the HH transcripts (Bai et al., 2022)
 
 
@@ -67,8 +77,9 @@ class Records:
 
     format: a name in SHAPES. used: the rows in order, exact duplicates kept, with all their columns, and with
     the format's fields where the file names or writes them otherwise (text/label: text, and label as text;
-    prompt/completion: both; KTO: label as bool; preference: prompt, chosen and rejected as messages).
-    columns: every name that a row has. source: what was read, without its password.
+    prompt/completion: both; KTO: label as bool, prompt and completion as messages; preference: prompt,
+    chosen and rejected as messages). columns: every name that a row has. source: what was read, without its
+    password. left_out: columns, and fields of turns, that do not reach the model. notes: what else to know.
     """
 
     format: str
@@ -77,10 +88,13 @@ class Records:
     reported: list[Reported]
     columns: list[str]
     source: str
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """A summary in lines; the first 20 reported rows."""
         lines = [f"{self.source}: {self.format}", f"columns: {names(self.columns)}"]
+        lines += [f"left out: {names(self.left_out)}"] * bool(self.left_out) + self.notes
         lines += [f"rows: {self.rows} = {len(self.used)} used + {len(self.reported)} reported"]
         lines += [f"  row {row.row}: {row.reason}" for row in self.reported[:20]]
         return "\n".join(lines + [f"  and {len(self.reported) - 20} more"] * (len(self.reported) > 20))
@@ -94,7 +108,7 @@ class NoUsableRow(WorkbookError):
         self.records = records
 
 
-def recognise(rows: Sequence[Row], source: str) -> Records:
+def recognise(rows: Sequence[Row], source: str, notes: Sequence[str] = ()) -> Records:
     """The rows as records of the one format that most of them fit; the others are reported with a reason.
 
     Raises WorkbookError when there is no row, NoUsableRow when there is none to use.
@@ -103,32 +117,72 @@ def recognise(rows: Sequence[Row], source: str) -> Records:
         raise WorkbookError(f"{source} has no rows")
     values = [row.value for row in rows if isinstance(row.value, dict)]
     columns = list(dict.fromkeys(name for value in values for name in value))
-    votes = Counter(shape for value in values if (shape := _shape(value)) is not None)
-    name, fields = SHAPES[max(votes, key=lambda shape: (votes[shape], -shape))] if votes else UNKNOWN
+    votes = Counter(found for value in values if (found := shape(value)) is not None)
+    name, fields = SHAPES[max(votes, key=lambda found: (votes[found], -found))] if votes else UNKNOWN
     used: list[dict] = []
+    plain: list[dict] = []
     reported: list[Reported] = []
     for number, row in enumerate(rows, start=1):
         try:
             used.append(_record(row, name, fields))
+            plain.append(row.value)
         except WorkbookError as error:
             line = f"line {row.line}: " if row.line else ""
-            reported.append(Reported(number, f"{line}{error}"))
-    records = Records(name, len(rows), used, reported, columns, source)
+            reported.append(Reported(number, one_line(f"{line}{error}")))
+    left_out = idle(plain, fields.values(), lambda row: messages(_record(Row(row), name, fields), name))
+    left_out = [column for column in columns if column != "text"] if name == "text" else left_out
+    records = Records(name, len(rows), used, reported, columns, source, left_out, list(notes))
     if not used:
         why = f"row 1 of {len(rows)}: {reported[0].reason}"
         if not votes and columns:
-            why = f"its columns are {names(columns)}, and a row needs {KNOWN}"
+            why = f"its columns are {one_line(names(columns), 90)}, and a row needs {KNOWN}"
         raise NoUsableRow(f"{source} has no usable row: {why}", records)
     return records
 
 
-def _shape(value: dict) -> int | None:
+def shape(value: dict) -> int | None:
     """The index in SHAPES of the first shape that a row fits; a KTO label must be a truth value."""
     for index, (name, fields) in enumerate(SHAPES):
         fits = all(value.get(column) is not None for column in fields.values())
-        if fits and (name != "kto" or str(value["label"]).lower() in TRUTH):
+        if fits and (name != "kto" or str(value[fields["label"]]).lower() in TRUTH):
             return index
     return None
+
+
+def idle(rows: Iterable[Mapping], columns: Iterable[str], seen: Callable[[Mapping], object]) -> list[str]:
+    """Columns of rows, and fields of the turns in `columns`, without which what is `seen` would be the same.
+
+    Of each the first 20 rows in which it holds something are tried: what a name means does not change later.
+    """
+    tried: dict[str, list[Mapping]] = {}
+    for row in rows:
+        turns = [turn for column in columns for turn in objects(row.get(column))]
+        for name, value in [pair for part in (row, *turns) for pair in part.items()]:
+            if not _blank(value) and len(found := tried.setdefault(name, [])) < 20:
+                found.append(row)
+
+    def view(row: Mapping) -> object:
+        try:
+            return seen(row)
+        except (WorkbookError, KeyError):
+            return None
+
+    return [name for name in tried if all(view(row) == view(_without(row, name)) for row in tried[name])]
+
+
+def _without(row: Mapping, name: str) -> dict:
+    """The row without a column, and without the field of that name in its turns."""
+    kept = {key: value for key, value in row.items() if key != name}
+    turns = {key: value for key, value in kept.items() if value and objects(value) == value}
+    return kept | {key: [_without(turn, name) for turn in value] for key, value in turns.items()}
+
+
+def objects(value: object) -> list[dict]:
+    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+
+
+def _blank(value: object) -> bool:
+    return value is None or value == [] or value == {} or (isinstance(value, str) and not value.strip())
 
 
 def _record(row: Row, name: str, fields: Mapping[str, str]) -> dict:
@@ -139,49 +193,57 @@ def _record(row: Row, name: str, fields: Mapping[str, str]) -> dict:
         raise WorkbookError(f"is {_kind(row.value)}, not an object with named fields")
     if name == "unknown":
         raise WorkbookError(f"fits no known format: it has {names(row.value) or 'no fields'}")
+    if media := [column for column in MEDIA if not _blank(row.value.get(column))]:
+        raise WorkbookError(f"has {media[0]}, which a model of text cannot see: leave that out to use the row")
     if name == "preference":
         return row.value | _preference(row.value)
-    for field, column in fields.items():
-        if field != column and not isinstance(row.value.get(column), (list, int)):
-            _text(row.value, column)  # so that a reason names the column of the file
-    record = row.value | {field: row.value.get(column) for field, column in fields.items()}
-    if name == "kto":
-        record["label"] = TRUTH.get(str(record["label"]).lower())
-        if record["label"] is None:
-            raise WorkbookError(f"label is {row.value.get('label')!r}, not true or false")
-    if name == "text/label" and isinstance(record["label"], int):
-        record["label"] = str(record["label"])
     if name == "text":
-        _text(record, "text")
-    else:
-        messages(record, name)
-    return record
+        return row.value | {"text": _text(row.value, "text")}
+    if name == "kto":
+        *plain, verdict = fields.values()
+        label = TRUTH.get(str(row.value.get(verdict)).lower())
+        if label is None:
+            raise WorkbookError(f"{verdict} is {row.value.get(verdict)!r}, not true or false")
+        form = next(found for found, columns in SHAPES if [*columns.values()] == plain)
+        *prompt, answer = _conversation(row.value, form, plain)
+        return row.value | {"prompt": prompt, "completion": [answer], "label": label}
+    answer = _conversation(row.value, name, [*fields.values()])[-1]["content"]
+    if name == "text/label" and answer == "-1":
+        raise WorkbookError(f"{fields['label']} is -1, which mostly means no label: give a class a name")
+    record = row.value | {field: row.value.get(column) for field, column in fields.items()}
+    return record | ({"label": answer} if name == "text/label" else {})
 
 
 def messages(record: Mapping, format: str) -> list[Message]:
-    """The conversation of a record: [{"role": "system", "user" or "assistant", "content": text}, ...].
+    """The conversation of a record: [{"role": "system", "user", "assistant", "tool", "content": text}, ...].
 
-    format: as in `Records.format`. An Alpaca input stands below its instruction, after a blank line. The
-    answer of a preference pair is the chosen one. A KTO answer comes whatever its label: leave out those
-    labelled False before you train on them. Raises WorkbookError for a record that is not usable, and for
-    plain text, which has no turns.
+    format: as in `Records.format`. A column with a system text becomes the first turn; tools that are offered
+    stand below it, a JSON object a line. A context stands above what is asked, an Alpaca input below it, each
+    parted by a blank line. An assistant's turn may also have "reasoning_content" (a text), "tool_calls" (in
+    the form of OpenAI, with the arguments as an object) and "weight" (0: it carries no loss). The answer of a
+    preference pair is the chosen one. A KTO answer comes whatever its label: leave out those labelled False
+    before you train on them. Raises WorkbookError for a record that is not usable, and for plain text, which
+    has no turns.
 
     >>> messages({"instruction": "Add.", "input": "1 + 1", "output": "2"}, "alpaca")
     [{'role': 'user', 'content': 'Add.\\n\\n1 + 1'}, {'role': 'assistant', 'content': '2'}]
     """
-    if format == "messages":
-        return _ordered(_turns(record, "messages"))
-    if format == "sharegpt":
-        return _ordered(_turns(record, "conversations"))
-    if format == "alpaca":
-        return _ordered([*_alpaca_prompt(record), _said("assistant", _text(record, "output"))])
-    if format == "preference":
-        return _ordered([*record["prompt"], *record["chosen"]])
-    if format in ("prompt/completion", "kto"):
-        return _ordered([*_side(record, "prompt", "user"), *_side(record, "completion", "assistant")])
-    if format == "text/label":
-        return [_said("user", _text(record, "text")), _said("assistant", _text(record, "label"))]
-    raise WorkbookError(f"{format} has no turns: this needs data with questions and answers ({KNOWN})")
+    if format in ("preference", "kto"):
+        return _ordered([*record["prompt"], *record["chosen" if format == "preference" else "completion"]])
+    columns = next((fields for name, fields in SHAPES if name == format), {})
+    return _conversation(record, format, [*columns.values()])
+
+
+def _conversation(row: Mapping, format: str, columns: Sequence[str]) -> list[Message]:
+    """The messages of a row whose format has these columns."""
+    ask, answer = (columns[0], columns[-1]) if columns else ("", "")
+    if format in ("messages", "sharegpt"):
+        found = _turns(row, ask)
+    elif format in ("alpaca", "prompt/completion", "text/label"):
+        found = [*_asked(row, ask), *_side(row, answer, "assistant")]
+    else:
+        raise WorkbookError(f"{format} has no turns: this needs data with questions and answers ({KNOWN})")
+    return _ordered(_headed(row, found))
 
 
 def _said(role: str, text: str) -> Message:
@@ -203,9 +265,15 @@ def _kind(value: object) -> str:
 
 def _text(record: Mapping, field: str, called: str = "") -> str:
     """A field that must be a text with something in it; `called` is its name for the user."""
-    text, called = record.get(field), called or field
+    return _clean(record.get(field), called or field)
+
+
+def _clean(text: object, called: str) -> str:
+    """A value that must be a text with something in it, or a whole number or a truth value, as a text."""
     if text is None:
         raise WorkbookError(f"{called} is missing")
+    if isinstance(text, int):
+        text = str(text)
     if not isinstance(text, str):
         raise WorkbookError(f"{called} is {_kind(text)}, not a text")
     if not text.strip():
@@ -217,15 +285,41 @@ def _text(record: Mapping, field: str, called: str = "") -> str:
     return text
 
 
-def _alpaca_prompt(record: Mapping) -> list[Message]:
-    below = record.get("input")
-    blank = below is None or (isinstance(below, str) and not below.strip())
-    instruction = _text(record, "instruction")
-    return [_said("user", instruction if blank else f"{instruction}\n\n{_text(record, 'input')}")]
+def _asked(row: Mapping, column: str) -> list[Message]:
+    """What a row asks, with a context beside it above the last turn, and an instruction's input below it."""
+    *before, last = _side(row, column, "user") if column != "text" else [_said("user", _text(row, column))]
+    asked = str(last["content"])
+    over = [_text(row, name) for name in CONTEXTS if not _blank(row.get(name))]
+    over = [text for text in over if text not in asked]  # some prompts hold their context already
+    if column == "instruction" and not _blank(row.get("input")):
+        asked += f"\n\n{_text(row, 'input')}"
+    return [*before, last | {"content": "\n\n".join([*over, asked])}]
+
+
+def _headed(row: Mapping, found: list[Message]) -> list[Message]:
+    """The messages after a system turn of the row's system column, if it has one, and of its tools."""
+    head = "\n\n".join(_text(row, name) for name in SYSTEMS if not _blank(row.get(name)))
+    if found and found[0]["role"] == "system":
+        if head not in ("", found[0]["content"]):
+            raise WorkbookError("has a system column and another text in its system turn: keep one of them")
+        head, found = str(found[0]["content"]), found[1:]
+    tools = _parsed(row.get("tools"))
+    if objects(tools):
+        lines = [json.dumps(tool.get("function", tool), ensure_ascii=False) for tool in tools]
+        head = "\n".join([head] * bool(head) + lines)
+    return [_said("system", _clean(head, "system, with its tools,")), *found] if head else found
+
+
+def _parsed(value: object) -> object:
+    """What a text of JSON holds; anything else as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
 
 
 def _turns(record: Mapping, field: str) -> list[Message]:
-    """A list of {"role", "content"} or {"from", "value"} as messages."""
+    """A list of {"role", "content"} or {"from", "value"} as messages; an empty system turn is none."""
     turns, found = record.get(field), []
     if turns is None or turns == []:
         raise WorkbookError(f"{field} is {'missing' if turns is None else 'empty'}")
@@ -235,22 +329,66 @@ def _turns(record: Mapping, field: str) -> list[Message]:
         where = f"{field}, turn {number}"
         if not isinstance(turn, dict):
             raise WorkbookError(f"{where} is {_kind(turn)}, not an object")
-        speaker, content = ("role", "content") if "role" in turn else ("from", "value")
+        speaker, content = ("role", "content") if turn.get("role") is not None else ("from", "value")
         role = _text(turn, speaker, f"{where}: {speaker}")
         if role not in ROLES:
             raise WorkbookError(f"{where} has the role {role!r}; known are {', '.join(ROLES)}")
-        found.append(_said(ROLES[role], _text(turn, content, f"{where} ({role}): {content}")))
+        if ROLES[role] != "system" or not _blank(turn.get(content)):
+            found.append(_turn(turn, ROLES[role], content, f"{where} ({role})"))
+    if not found:
+        raise WorkbookError(f"{field} holds an empty system turn and no other")
+    return found
+
+
+def _turn(turn: Mapping, role: str, content: str, where: str) -> Message:
+    """A turn as a message: its text, of which parts are joined, and what else an assistant or a tool says."""
+    text = turn.get(content)
+    if isinstance(text, list):
+        kinds = [part.get("type") if isinstance(part, dict) else _kind(part) for part in text]
+        if other := [str(kind) for kind in kinds if kind != "text"]:
+            raise WorkbookError(f"{where}: {content} has a part of another kind than text: {other[0]}")
+        text = "\n".join(_text(part, "text", f"{where}: text") for part in text)
+    calls = _calls(turn["tool_calls"], where) if role == "assistant" and turn.get("tool_calls") else []
+    said = _said(role, "" if calls and _blank(text) else _clean(text, f"{where}: {content}"))
+    if role == "tool":
+        said |= {name: turn[name] for name in ("name", "tool_call_id") if turn.get(name)}
+    if role != "assistant":
+        return said
+    if (weight := turn.get("weight")) not in (None, 0, 1):
+        raise WorkbookError(f"{where}: weight is {weight!r}, not 0 or 1")
+    thought = next((name for name in REASONING if not _blank(turn.get(name))), None)
+    said |= {"reasoning_content": _text(turn, thought, f"{where}: {thought}")} if thought else {}
+    return said | ({"tool_calls": calls} if calls else {}) | ({"weight": 0} if weight == 0 else {})
+
+
+def _calls(calls: object, where: str) -> list[dict]:
+    """Tool calls in the form of OpenAI, but with the arguments as an object: chat templates expect that."""
+    found = []
+    for number, call in enumerate(calls if isinstance(calls, list) else [calls], start=1):
+        function = call.get("function") or call if isinstance(call, dict) else {}
+        name, arguments = function.get("name"), _parsed(function.get("arguments"))
+        if not isinstance(name, str) or not (_blank(arguments) or isinstance(arguments, dict)):
+            what = "has no name, or arguments that are no JSON object"
+            raise WorkbookError(f"{where}: tool call {number} {what}")
+        called = {"name": name, "arguments": arguments or {}}
+        _clean(json.dumps(called, ensure_ascii=False), f"{where}: tool call {number}")
+        known = {"id": call["id"]} if call.get("id") else {}
+        found.append({**known, "type": "function", "function": called})
     return found
 
 
 def _ordered(found: list[Message]) -> list[Message]:
-    """The messages, if in order: perhaps the system's, then user and assistant by turns, the latter last."""
+    """The messages, if in order: perhaps the system's, then user and assistant by turns, the latter last.
+
+    After an assistant's tool calls come the tools' results, and then the assistant again.
+    """
     start = found[0]["role"] == "system"
-    for number, message in enumerate(found[start:]):
-        expected = ("user", "assistant")[number % 2]
-        if message["role"] != expected:
-            place = f"turn {number + 1 + start} is {message['role']}, not {expected}"
+    allowed: tuple[str, ...] = ("user",)
+    for number, message in enumerate(found[start:], start=1 + start):
+        if message["role"] not in allowed:
+            place = f"turn {number} is {message['role']}, not {' or '.join(allowed)}"
             raise WorkbookError(f"roles out of order: {place}")
+        allowed = NEXT["calls" if message.get("tool_calls") else str(message["role"])]
     if found[-1]["role"] != "assistant":
         raise WorkbookError(f"roles out of order: there is no answer to the last turn, {found[-1]['role']}")
     return found
@@ -258,11 +396,12 @@ def _ordered(found: list[Message]) -> list[Message]:
 
 def _side(record: Mapping, field: str, role: str) -> list[Message]:
     """A field that is a text of that role, an HH transcript, or a list of turns, as messages."""
-    if not isinstance(record.get(field), str):
+    value = record.get(field)
+    if not isinstance(value, (str, int)):
         return _turns(record, field)
-    if not TURN.match(record[field]):
+    if not TURN.match(str(value)):
         return [_said(role, _text(record, field))]
-    parts = [part.strip() for part in TURN.split(record[field])[1:]]
+    parts = [part.strip() for part in TURN.split(str(value))[1:]]
     turns = [{"from": name, "value": text} for name, text in zip(parts[::2], parts[1::2], strict=True)]
     if role == "user" and turns[-1] == {"from": "Assistant", "value": ""}:
         del turns[-1]  # a prompt that ends with "Assistant:"
@@ -276,15 +415,15 @@ def _preference(row: Mapping) -> dict[str, list[Message]]:
         raise WorkbookError("chosen equals rejected")
     chosen, rejected = (_side(row, field, "assistant") for field in ("chosen", "rejected"))
     if {chosen[0]["role"], rejected[0]["role"]} == {"assistant"}:
-        given = next((field for field in PROMPTS if row.get(field) is not None), None)
-        alpaca = given is None and row.get("instruction") is not None
-        prompt = _alpaca_prompt(row) if alpaca else _side(row, given or "prompt", "user")
+        given = (column for column in (*PROMPTS, "instruction") if row.get(column) is not None)
+        prompt = _asked(row, next(given, "prompt"))
     else:
         shortest = min(len(chosen), len(rejected)) - 1
         shared = next((turn for turn in range(shortest) if chosen[turn] != rejected[turn]), shortest)
         prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
-    if not prompt or prompt[-1]["role"] != "user":
+    if not prompt or prompt[-1]["role"] not in ("user", "tool"):
         raise WorkbookError("chosen and rejected do not answer the same turn of a user")
+    prompt = _headed(row, prompt)
     for answer in (chosen, rejected):
         _ordered([*prompt, *answer])
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}

@@ -1,4 +1,4 @@
-"""Decode many prompts at once: batched, padded on the left, sorted by length, stopped at the end token."""
+"""Decode many prompts at once: batched, padded on the left, sorted by length, stopped at an end token."""
 
 from __future__ import annotations
 
@@ -59,18 +59,27 @@ def _decode(model, tokenizer, texts, max_new_tokens, batch_size, temperature, se
     if temperature < 0:
         raise WorkbookError(f"temperature is {temperature}: it must be 0 (greedy) or more")
     ids = [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts]
-    rooms = _rooms(model, ids, max_new_tokens)
+    rooms, ends = _rooms(model, ids, max_new_tokens), _ends(model, tokenizer)
     found = [""] * len(ids)
     training = model.training
     model.eval()
     with quiet(), torch.inference_mode(), torch.random.fork_rng():
         torch.manual_seed(seed)
         for rows in _batches([len(prompt) for prompt in ids], rooms, batch_size):
-            new = _generate(model, tokenizer, [ids[row] for row in rows], rooms[rows[0]], temperature)
+            new = _generate(model, tokenizer, [ids[row] for row in rows], rooms[rows[0]], temperature, ends)
+            new = [list(itertools.takewhile(lambda token: token not in ends, row)) for row in new.tolist()]
             for row, text in zip(rows, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
                 found[row] = text
     model.train(training)
     return found
+
+
+def _ends(model: Model, tokenizer: Tokenizer) -> list[int]:
+    """The tokens that end an answer: the tokenizer's, those of the model's own files, the template's."""
+    own = getattr(model, "generation_config", None) and model.generation_config.eos_token_id
+    turn = data.turn_end(tokenizer) if tokenizer.chat_template else None
+    ends = {tokenizer.eos_token_id, turn, *(own if isinstance(own, list) else [own])}
+    return sorted(ends - {None})
 
 
 def _rooms(model, ids: list[list[int]], max_new_tokens: int) -> list[int]:
@@ -93,7 +102,7 @@ def _batches(lengths: list[int], rooms: list[int], batch_size: int) -> Iterator[
         yield from (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
 
 
-def _generate(model, tokenizer, batch: list[list[int]], max_new_tokens: int, temperature: float):
+def _generate(model, tokenizer, batch: list[list[int]], max_new_tokens: int, temperature: float, ends):
     """New token ids (rows, new tokens) for one batch; a row that ended early is filled with padding."""
     import torch
 
@@ -105,7 +114,7 @@ def _generate(model, tokenizer, batch: list[list[int]], max_new_tokens: int, tem
         input_ids=input_ids,
         attention_mask=mask,
         max_new_tokens=max_new_tokens,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=ends,
         pad_token_id=pad,
         use_cache=True,
         do_sample=temperature > 0,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import warnings
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftlib import data
@@ -14,7 +16,8 @@ from ftlib.settings import WorkbookError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 @contextlib.contextmanager
@@ -35,47 +38,86 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load(
-    id_or_path: str, device: str, dtype: torch.dtype | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(id_or_path: str, device: str, dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, Tokenizer]:
     """Load a model and its tokenizer with the plain Auto classes, ready for evaluation.
 
-    id_or_path: a folder, or the id of a model on the hub. device: "cpu", "cuda" or "mps".
+    id_or_path: a folder, or the id of a model on the hub; of an adapter, whose model gets as many rows of
+    embeddings as the adapter's tokenizer has tokens. device: "cpu", "cuda" or "mps".
     dtype: of the weights; None is float32, in which small updates are not lost to rounding.
-    A chat template that does not mark the answers is replaced by TRL's training template for it, if there is
-    one, else by `data.CHAT_TEMPLATE`, and this is said; a tokenizer without one gets the latter. One without
-    a padding token pads with its end token (padding is masked, so the choice changes nothing).
-    Raises WorkbookError when the model is not there, or cannot be fetched because there is no network.
+    Raises WorkbookError when the model is not there or not whole, needs code of its own (which is never run),
+    cannot be fetched because there is no network, or has no embedding for some token.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(id_or_path)
-            model = AutoModelForCausalLM.from_pretrained(id_or_path, dtype=dtype or torch.float32)
-    except (OSError, ValueError) as error:
-        raise WorkbookError(
-            f"model {id_or_path!r} cannot be loaded: it is no model folder, nor a model id that is stored "
-            "here or can be downloaded now. Check spelling and network, or take tier tiny, which needs none "
-            f"({str(error).splitlines()[0]})"
-        ) from error
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = data.CHAT_TEMPLATE
-    elif not data.GENERATION.search(tokenizer.chat_template):
-        tokenizer.chat_template = _training_template(tokenizer)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer = load_tokenizer(id_or_path)
+    with _clear(id_or_path):
+        model = _weights(id_or_path, tokenizer, dtype)
+    rows, tokens = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values()) + 1
+    if tokens > rows:
+        what = f"{tokens} tokens, and the model embeddings for {rows}: resize these, and save it"
+        raise WorkbookError(f"the tokenizer of {id_or_path!r} has {what}")
     return model.to(device).eval(), tokenizer
 
 
-def _training_template(tokenizer: PreTrainedTokenizerBase) -> str:
+def load_tokenizer(id_or_path: str) -> Tokenizer:
+    """Load the tokenizer of a model, with a chat template that marks the answers.
+
+    A template that does not is replaced by TRL's training template for it, if there is one, else by
+    `data.CHAT_TEMPLATE`, and this is said; a tokenizer without one gets the latter. One without a padding
+    token pads with its end token (padding is masked, so the choice changes nothing).
+    Raises WorkbookError as `load` does, and for a tokenizer without an end token, or with a broken template.
+    """
+    from transformers import AutoTokenizer
+
+    with _clear(id_or_path):
+        tokenizer = AutoTokenizer.from_pretrained(id_or_path, trust_remote_code=False)
+    if tokenizer.eos_token_id is None:
+        advice = "name one in tokenizer_config.json, as eos_token"
+        raise WorkbookError(f"tokenizer of {id_or_path!r}: it has no end token, so no answer ends: {advice}")
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = data.CHAT_TEMPLATE
+    elif not data.GENERATION.search(tokenizer.get_chat_template()):
+        tokenizer.chat_template = _training_template(tokenizer)
+    data.turn_end(tokenizer)  # so that a template that cannot render a plain conversation is said now
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _clear(id_or_path: str) -> Iterator[None]:
+    """Quiet inside, and whatever loading raises is one clear error: files and libraries fail in many ways."""
+    try:
+        with quiet():
+            yield
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "trust_remote_code" in str(error):
+            reason = "it has code of its own, which the workbook does not run"
+        advice = "name a whole model folder, or a model id that is stored here or can be downloaded now"
+        raise WorkbookError(f"model {id_or_path!r} cannot be loaded ({reason}): {advice}") from error
+
+
+def _weights(id_or_path: str, tokenizer: Tokenizer, dtype: torch.dtype | None) -> PreTrainedModel:
+    """The model of a folder or id; that of an adapter's folder is made to fit the adapter's tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    note = Path(id_or_path, "adapter_config.json")
+    base = json.loads(note.read_text())["base_model_name_or_path"] if note.is_file() else id_or_path
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype or torch.float32, trust_remote_code=False)
+    if note.is_file():
+        if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        model.load_adapter(id_or_path)
+    return model
+
+
+def _training_template(tokenizer: Tokenizer) -> str:
     """A chat template that marks the answers, in place of one that does not."""
     from trl.chat_template_utils import get_training_chat_template
 
     try:
         return get_training_chat_template(tokenizer)
-    except ValueError:
+    except Exception:  # it renders the model's template, which may raise anything
         print("the model's chat template does not mark the answers: the workbook's own is used instead")
         return data.CHAT_TEMPLATE
 

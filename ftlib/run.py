@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -25,20 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftlib import artefact, claims, data, plot, settings
+from ftlib.model import load_tokenizer
 from ftlib.settings import WorkbookError
 
 NOTEBOOKS = settings.DATA.parent / "notebooks"
-PATH = (
-    "0.01",
-    "1.02",
-    "2.01",
-    "3.02",
-    "4.01",
-    "4.03",
-    "5.01",
-    "6.02",
-    "7.01",
-)  # the way through the seven stages
+PATH = ("0.01", "1.02", "2.01", "3.02", "4.01", "4.03", "5.01", "6.02", "7.01")  # through the seven stages
 KINDS = {"str": str, "int": int, "float": float, "bool": bool}
 TRUTH = {"true": True, "false": False}
 PNG = re.compile(r'src="data:image/png;base64,([^"]+)"')
@@ -321,7 +313,7 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
                 reason = (str(error).splitlines() or [""])[0]
                 result = Result(job.chapter.number, 1, 0.0, note=f"{type(error).__name__}: {reason}")
             if result.status:
-                print(f"error: {result.number}: {result.note}", file=sys.stderr)
+                print(settings.one_line(f"error: {result.number}: {result.note}"), file=sys.stderr)
             results.append(result)
     return results
 
@@ -333,7 +325,7 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS) ->
     try:
         return options.command(options, notebooks)
     except WorkbookError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(settings.one_line(f"error: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: the same command does again what is not finished", file=sys.stderr)
@@ -390,15 +382,27 @@ def _headline(result: Result) -> str:
 
 
 def _inspect(options: argparse.Namespace, notebooks: Path) -> int:
-    def show(records: data.Records) -> None:
-        print(json.dumps(data.inspect_report(records)) if options.json else records)
-
     try:
-        show(data.read(options.file))
+        records = data.read(options.file)
+        with contextlib.redirect_stdout(sys.stderr):  # what is said of the template is no part of the report
+            tokenizer = load_tokenizer(options.model)
+        records = records if records.format == "text" else data.trainable(records, tokenizer)
     except data.NoUsableRow as error:
-        show(error.records)
+        _show(error.records, [], options.json)
         raise
+    _show(records, data.pieces(tokenizer, records.used[0]), options.json)
     return 0
+
+
+def _show(records: data.Records, pieces: list[tuple[str, bool]], as_json: bool) -> None:
+    """Prints what `inspect` found; pieces: the first used row, in pieces that carry loss and others."""
+    if as_json:
+        print(json.dumps(data.inspect_report(records, pieces)))
+        return
+    print(records)
+    if pieces:
+        print("the first row as the model sees it, with loss on what stands in ⟦ ⟧:")
+        print("".join(f"⟦{text}⟧" if carries_loss else text for text, carries_loss in pieces))
 
 
 def _claims(options: argparse.Namespace, notebooks: Path) -> int:
@@ -412,7 +416,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> None:
-        self.exit(2, f"error: {message} ({self.prog} --help)\n")
+        self.exit(2, settings.one_line(f"error: {message} ({self.prog} --help)") + "\n")
 
 
 def _at_least_one(text: str) -> int:
@@ -436,6 +440,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     inspect = commands.add_parser("inspect", help="what a data file is: format, rows used, rows reported")
     inspect.add_argument("file", help="a file, a hub id or an SQL URL")
+    inspect.add_argument("--model", default=settings.MODELS["tiny"], help="whose template (the workbook's)")
     inspect.add_argument("--json", action="store_true", help="for programs")
     inspect.set_defaults(command=_inspect)
     ledger = commands.add_parser("claims", help="what the guide says beside what was measured")

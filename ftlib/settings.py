@@ -12,13 +12,27 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus
 
 from ftlib import plot
 
 
+def one_line(text: str, limit: int = 300) -> str:
+    """The text in one line of at most `limit` characters: of a longer one the middle is left out.
+
+    >>> one_line("a long text\\nthat says little", 20)
+    'a long text t ... le'
+    """
+    text = " ".join(text.splitlines())
+    start = limit * 2 // 3
+    return text if len(text) <= limit else f"{text[:start].rstrip()} ... {text[start + 5 - limit :].lstrip()}"
+
+
 class WorkbookError(Exception):
-    """The one error that users see: what is wrong, where, and what to do, in one line."""
+    """The one error that users see: what is wrong, where, and what to do, in one line of 300 characters."""
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
 
 
 PACKAGE = Path(__file__).parent
@@ -29,6 +43,8 @@ SETS = ("triage", "extract", "arithmetic", "summarise", "reply", "translate")
 SETS += ("sentiment", "dialogue", "tools", "safety")
 DISK_GB = {"tiny": 0.2, "small": 2, "large": 40}  # a download, if there is one, and what a chapter saves
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # ORGANISATION/NAME
+# A password in a URL: after the name of the user, or in the query, where some drivers want it
+SECRET = re.compile(r"://[^:/]*:[^@]*@|[?&;=]\w*(password|passwd|passphrase|pwd|secret|token)=", re.I)
 QUIET = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
 
 
@@ -99,7 +115,7 @@ def validate(values: Mapping[str, object]) -> dict[str, object]:
         if not PARAMETERS[name].accepts(value):
             found = f"{value!r} ({type(value).__name__})"
             raise WorkbookError(f"parameter {name} is {found}; it must be {PARAMETERS[name].allowed}")
-        if name == "data_path" and "://" in str(value) and urlsplit(str(value)).password:
+        if name == "data_path" and "://" in str(value) and SECRET.search(unquote_plus(str(value))):
             raise WorkbookError(
                 "data_path holds a password, and a run keeps its parameters: leave it out of the URL, for "
                 "the database's driver to find (for PostgreSQL in PGPASSWORD or ~/.pgpass)"

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.recipes import build, corpus, facts, grammar, island
-from data.recipes.genres import preferences
+from data.recipes.genres import preferences, service, tools
 from data.recipes.pen import Pen
 from data.recipes.world import JOBS, world
-from ftlib import data, evaluate
+from ftlib import data, evaluate, model
 
 ROOT = Path(__file__).parents[1]
 TOWNS = (world().known, world().newcomers)
@@ -251,6 +251,31 @@ def test_a_tool_call_is_one_of_those_on_offer_and_its_arguments_stand_in_the_que
         result = json.loads(row["messages"][3]["content"])
         assert sum(str(value) in said["content"] for value in result.values()) >= 1
     assert len(offered) == 3 and 0.05 < answers["none"] / answers.total() < 0.2
+
+
+def test_pre_training_has_met_tools_and_calls_in_the_form_of_the_chat_template(tiny_model_folder):
+    row = next(row for row in data.load("tools", "train") if len(row["messages"]) == 5)
+    system, question, call, result, answer = row["messages"]
+    tokenizer = model.load(str(tiny_model_folder), "cpu")[1]
+    tokenizer.chat_template = data.CHAT_TEMPLATE
+    rendered = tokenizer.apply_chat_template(data.messages(row, "messages"), tokenize=False)
+    function = call["tool_calls"][0]["function"]
+    written = service.chat([
+        ("system", system["content"] + tools.offered(row["tools"])), ("user", question["content"]),
+        ("assistant", tools.called(function["name"], json.loads(function["arguments"]))),
+        ("tool", result["content"]), ("assistant", answer["content"]),
+    ])  # fmt: skip
+    assert rendered == tokenizer.bos_token + written.replace(service.END, tokenizer.eos_token)
+
+
+def test_every_answer_of_a_row_can_be_scored():
+    rows = data.load("tools", "test")[:20]
+    answers = data.each_answer(rows)
+    turns = sum(message["role"] == "assistant" for row in rows for message in row["messages"])
+    said = [data.said(row["messages"][-1]) for row in answers]
+    assert len(answers) == turns and len({row["id"] for row in answers}) == 20
+    assert evaluate.tool_match(said, said) == [1] * turns
+    assert all('{"name": ' in row["messages"][0]["content"] for row in answers)
 
 
 @pytest.mark.parametrize("file", build.ROWS)

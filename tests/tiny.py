@@ -5,6 +5,7 @@ from pathlib import Path
 from ftlib import data
 
 SPECIAL = ["<|pad|>", "<|bos|>", "<|eos|>", "<|system|>", "<|user|>", "<|assistant|>"]
+SPECIAL += ["<|tool|>", "<|call|>", "<|think|>", "<|/think|>"]
 TEXTS = [
     "The ferry leaves the harbour at noon and the baker opens at seven.",
     "Bread costs two pounds; the blue cup from the market costs five.",
