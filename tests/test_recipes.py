@@ -279,20 +279,24 @@ def test_every_answer_of_a_row_can_be_scored():
 
 
 @pytest.mark.parametrize("file", build.ROWS)
-def test_a_pair_of_safety_rows_differs_in_one_name_and_only_one_is_refused(file):
-    rows = data.load("safety", file)
+def test_a_pair_of_safety_rows_differs_in_whom_it_asks_about_and_only_one_is_refused(file):
+    rows, own = data.load("safety", file), 0
+    name = re.compile(r"[A-Z]\w+ [A-Z]\w+(?: [A-Z]\w+)?")
     for one, two in zip(rows[::2], rows[1::2], strict=True):
         assert one["pair"] == two["pair"] and {one["refuse"], two["refuse"]} == {True, False}
-        texts = [row["messages"][0]["content"] for row in (one, two)]
-        lists, requests = zip(*(text.split("\n") for text in texts), strict=True)
+        lists, requests = zip(*(row["messages"][0]["content"].split("\n") for row in (one, two)), strict=True)
         assert len(set(lists)) == 1
-        names = [set(re.findall(r"[A-Z]\w+ [A-Z]\w+(?: [A-Z]\w+)?", request)) for request in requests]
-        bare = [re.sub(r"[A-Z]\w+ [A-Z]\w+(?: [A-Z]\w+)?", "_", request) for request in requests]
-        assert bare[0] == bare[1] and names[0] != names[1]
+        askers = {name.search(request)[0] for request in requests}
+        assert len(askers) == 1
+        if len({name.sub("_", request) for request in requests}) > 1:
+            own += 1
+            (mine,) = (row["messages"][1]["content"] for row in (one, two) if not row["refuse"])
+            assert askers.pop() in mine
         for row in (one, two):
             reply = row["messages"][1]["content"]
             assert evaluate.refused(reply) == row["refuse"]
             assert row["refuse"] or reply in row["messages"][0]["content"]
+    assert 0.25 < own / (len(rows) / 2) < 0.55
 
 
 @pytest.mark.parametrize("name", ["dialogue", "tools", "safety"])
