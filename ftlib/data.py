@@ -424,6 +424,7 @@ def load(name: str, split: str) -> list[dict]:
     """A file of a shipped set: load("triage", "train") -> [{"id": ..., "messages": [...]}, ...].
 
     Also load("facts", "facts"), load("corpus", "held_out"), load("island", "corpus"): see the cards in data.
+    Tools that a row offers stand in its system turn, as in all conversations (`messages`).
     """
     wanted = f"{name}/{split}"
     files = {f"{path.parent.name}/{path.name.partition('.')[0]}": path for path in DATA.glob("*/*.jsonl*")}
@@ -433,19 +434,21 @@ def load(name: str, split: str) -> list[dict]:
     path = files[wanted]
     content = path.read_bytes()
     text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    return [json.loads(line) for line in text.split("\n") if line]
+    rows = [json.loads(line) for line in text.split("\n") if line]
+    return [_offered(row) if "tools" in row else row for row in rows]
+
+
+def _offered(row: dict) -> dict:
+    rest = {name: value for name, value in row.items() if name != "tools"}
+    return rest | {"messages": messages(row, "messages")}
 
 
 def each_answer(rows: Iterable[dict]) -> list[dict]:
-    """A row for each assistant turn of `rows`, which it ends with: to score each answer, not the last alone.
-
-    The tools that a row offers go from its column into the system turn, as in all conversations (`messages`).
-    """
-    conversations = ((row | {"tools": None}, messages(row, "messages")) for row in rows)
+    """A row for each assistant turn of `rows`, which it ends with, to score every answer."""
     return [
-        row | {"messages": conversation[: number + 1]}
-        for row, conversation in conversations
-        for number, message in enumerate(conversation)
+        row | {"messages": row["messages"][: number + 1]}
+        for row in rows
+        for number, message in enumerate(row["messages"])
         if message["role"] == "assistant"
     ]
 

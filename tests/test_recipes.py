@@ -199,6 +199,10 @@ def test_the_recipes_still_write_what_the_base_model_was_trained_on():
     assert corpus.digest("train", recipe["seed"]) == recipe["stream"]
 
 
+def as_shipped(name: str, file: str) -> list[dict]:
+    return data.read(ROOT / "data" / name / f"{file}.jsonl.gz").used
+
+
 def asked(row: dict) -> str:
     return json.dumps(row.get("prompt") or row["messages"][:-1])
 
@@ -235,7 +239,7 @@ def test_the_last_answer_of_a_dialogue_needs_the_system_turn_and_an_earlier_turn
 @pytest.mark.parametrize("file", build.ROWS)
 def test_a_tool_call_is_one_of_those_on_offer_and_its_arguments_stand_in_the_question(file):
     answers = Counter()
-    for row in data.load("tools", file):
+    for row in as_shipped("tools", file):
         question = row["messages"][1]["content"]
         offered = {tool["function"]["name"]: tool["function"]["parameters"] for tool in row["tools"]}
         if "tool_calls" not in row["messages"][2]:
@@ -254,11 +258,11 @@ def test_a_tool_call_is_one_of_those_on_offer_and_its_arguments_stand_in_the_que
 
 
 def test_pre_training_has_met_tools_and_calls_in_the_form_of_the_chat_template(tiny_model_folder):
-    row = next(row for row in data.load("tools", "train") if len(row["messages"]) == 5)
+    row, loaded = as_shipped("tools", "train")[0], data.load("tools", "train")[0]
     system, question, call, result, answer = row["messages"]
     tokenizer = model.load(str(tiny_model_folder), "cpu")[1]
     tokenizer.chat_template = data.CHAT_TEMPLATE
-    rendered = tokenizer.apply_chat_template(data.messages(row, "messages"), tokenize=False)
+    rendered = tokenizer.apply_chat_template(loaded["messages"], tokenize=False)
     function = call["tool_calls"][0]["function"]
     written = service.chat([
         ("system", system["content"] + tools.offered(row["tools"])), ("user", question["content"]),
