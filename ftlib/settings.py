@@ -40,7 +40,7 @@ CHECKOUT, INSTALLED = PACKAGE.parent / "data", PACKAGE / "_data"
 DATA = INSTALLED if INSTALLED.is_dir() and not (CHECKOUT / "base-model").is_dir() else CHECKOUT
 MODELS = {"tiny": str(DATA / "base-model"), "small": "HuggingFaceTB/SmolLM2-135M", "large": ""}
 SETS = ("triage", "extract", "arithmetic", "summarise", "reply", "translate")
-SETS += ("sentiment", "dialogue", "tools", "safety")
+SETS += ("sentiment", "dialogue", "tools", "safety", "reading")
 DISK_GB = {"tiny": 0.2, "small": 2, "large": 40}  # a download, if there is one, and what a chapter saves
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # ORGANISATION/NAME
 # A password in a URL: after the name of the user, or in the query, where some drivers want it

@@ -66,7 +66,7 @@ def reading_abilities(bench: Bench, seed: int) -> dict[str, float]:
     pen = Pen("test", f"abilities-{seed}", wordings="train", open_names=True)
     rows = [row["messages"] for row in data.load("reading", "train")]
     tuned = bench.tuned(pen.some(rows, 500), seed)
-    known, new = ([fact for fact in data.facts() if fact["known"] == which] for which in (True, False))
+    known, new = ([fact for fact in data.load("facts", "facts") if fact["known"] == which] for which in (True, False))
     altered = [another_value(pen, fact) for fact in pen.some(known, ITEMS)]
     said = bench.said(tuned, [missing(pen) for _ in range(ITEMS)])
     said_wrongly = bench.said(tuned, [answered(pen) for _ in range(ITEMS)])
@@ -153,7 +153,7 @@ def untuned_abilities(bench: Bench, seed: int) -> dict[str, float]:
     pen = Pen("train", f"untuned-{seed}")
 
     def chosen(known: bool) -> float:
-        facts = pen.some([fact for fact in data.facts() if fact["known"] == known], ITEMS)
+        facts = pen.some([fact for fact in data.load("facts", "facts") if fact["known"] == known], ITEMS)
         return sum(evaluate.cloze(bench.network, bench.tokenizer, facts)) / ITEMS
 
     def patterns(shots: int) -> float:
