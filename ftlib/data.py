@@ -422,6 +422,7 @@ def load(name: str, split: str) -> list[dict]:
     """A file of a shipped set: load("triage", "train") -> [{"id": ..., "messages": [...]}, ...].
 
     Also load("facts", "facts"), load("corpus", "held_out"), load("island", "corpus"): see the cards in data.
+    Tools that a row offers stand in its system turn, as in all conversations (`messages`).
     """
     wanted = f"{name}/{split}"
     files = {f"{path.parent.name}/{path.name.partition('.')[0]}": path for path in DATA.glob("*/*.jsonl*")}
@@ -431,7 +432,13 @@ def load(name: str, split: str) -> list[dict]:
     path = files[wanted]
     content = path.read_bytes()
     text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    return [json.loads(line) for line in text.split("\n") if line]
+    rows = [json.loads(line) for line in text.split("\n") if line]
+    return [_offered(row) if "tools" in row else row for row in rows]
+
+
+def _offered(row: dict) -> dict:
+    rest = {name: value for name, value in row.items() if name != "tools"}
+    return rest | {"messages": messages(row, "messages")}
 
 
 def examples(chosen: Settings, tokenizer: Tokenizer, max_length: int = 512) -> tuple[list, list]:
@@ -449,7 +456,7 @@ def examples(chosen: Settings, tokenizer: Tokenizer, max_length: int = 512) -> t
 
 
 def each_answer(rows: Iterable[dict]) -> list[dict]:
-    """A row for each assistant turn of `rows`, which it ends with: to score not the last answer alone."""
+    """A row for each assistant turn of `rows`, which it ends with, to score every answer."""
     return [
         row | {"messages": row["messages"][: number + 1]}
         for row in rows
@@ -459,12 +466,10 @@ def each_answer(rows: Iterable[dict]) -> list[dict]:
 
 
 def said(message: Mapping) -> str:
-    """What an assistant turn says: its text, or a tool call as JSON, without the token that begins one."""
+    """What an assistant's message of a conversation says: its text, or tool calls as JSON, one a line."""
     texts = [message["content"]] if message["content"] else []
     for call in message.get("tool_calls") or []:
-        name, arguments = call["function"]["name"], call["function"]["arguments"]
-        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
-        texts.append(json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False))
+        texts.append(json.dumps(call["function"], ensure_ascii=False))
     return "\n".join(texts)
 
 

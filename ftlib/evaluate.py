@@ -214,8 +214,7 @@ def tool_match(predictions: Texts, references: Texts) -> list[float]:
 
     References: a call as JSON, {"name": ..., "arguments": {...}}, or a text.
 
-    >>> tool_match(['{"arguments": {"to": "Hask"}, "name": "ferry"}', "At 9:15."], \
-    ...            ['{"name": "ferry", "arguments": {"to": "Hask"}}', "At 9:30."])
+    >>> tool_match(['{"arguments": {}, "name": "a"}', "At 9"], ['{"name": "a", "arguments": {}}', "At 8"])
     [1.0, 0.0]
     """
 
