@@ -59,3 +59,4 @@ base-model: setup
 
 benchmarks: setup
 	$(PYTHON) benchmarks/train_overhead.py
+	$(PYTHON) benchmarks/busy.py

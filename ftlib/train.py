@@ -246,7 +246,7 @@ def _training_arguments(
     on_gpu = model.device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()  # so that the result tells the peak of this run
-    # On a CPU the weights' own, so that its kind does not change a result.
+    # On a CPU the weights' own format: a result must not depend on what kind of CPU it is.
     fast = number_format("cuda") if on_gpu else None
     arguments = TrainingArguments(
         output_dir=str(folder or "."),  # "." exists, so nothing is made; nothing is saved there either
@@ -271,6 +271,8 @@ def _training_arguments(
         disable_tqdm=True,
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several visible GPUs would mean nn.DataParallel
+    # Without either, what `accelerate launch` left in the environment would decide.
+    arguments.mixed_precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "no"
     return arguments
 
 

@@ -25,6 +25,8 @@ runpy.run_path(str(HERE / "no_network" / "sitecustomize.py"))
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
+import ftlib  # noqa: E402, F401  # before torch, as in a chapter: it says how threads wait
+
 # The same examples in each run, so that a run is red for its change and for nothing else.
 hypothesis.settings.register_profile("workbook", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("workbook")

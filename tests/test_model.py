@@ -39,6 +39,16 @@ def test_load_gives_a_float32_model_in_evaluation_mode_with_a_template_and_a_pad
     assert tokenizer.pad_token is not None
 
 
+def test_load_gives_float32_also_for_a_checkpoint_that_is_stored_in_sixteen_bits(tiny, tmp_path):
+    network, tokenizer = tiny
+    network.to(torch.bfloat16).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+    loaded, _ = model.load(str(tmp_path), "cpu")
+    assert {weight.dtype for weight in loaded.parameters()} == {torch.float32}
+    assert loaded.config.dtype is torch.float32
+
+
 def test_load_adds_the_template_of_the_workbook_and_a_padding_token_where_there_is_none(tiny, tmp_path):
     network, tokenizer = tiny
     tokenizer.chat_template, tokenizer.pad_token = None, None

@@ -17,6 +17,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ftlib import artefact
+
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "ftlib").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -212,6 +214,50 @@ def test_every_example_in_a_docstring_is_true(path):
         return
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def sixteen_bits(source: str) -> list[str]:
+    """The calls that take a 16-bit number format, or leave it to a library, whatever the CPU is good at."""
+    tree, found = ast.parse(source), []
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    libraries = {name.asname or name.name for node in imports if node.module in ("transformers", "trl")
+                 for name in node.names if name.name.endswith(("TrainingArguments", "Config"))}  # fmt: skip
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = ast.unparse(call.func)
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        dtype = ast.unparse(call.args[1]) if call.args[1:] else given.get("dtype", "the default")
+        trains = name in libraries and "output_dir" in given
+        if (
+            name.endswith((".bfloat16", ".half"))
+            or (name.split(".")[-1] == "autocast" and ("16" in dtype or "default" in dtype))
+            or "True" in (given.get("bf16"), given.get("fp16"))
+            or (trains and not given.keys() & {"bf16", None})
+        ):
+            found.append(ast.unparse(call))
+    return found
+
+
+def test_no_code_takes_sixteen_bit_numbers_on_a_cpu_that_may_be_slow_with_them():
+    folders = ("ftlib", "data", "notebooks", "benchmarks")
+    sources = {path: path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    for path in (ROOT / "notebooks").rglob("*.ipynb"):
+        code = [cell["source"] for cell in artefact.cells(path) if cell["cell_type"] == "code"]
+        sources[path] = "\n".join(code)
+    found = {path.name: sixteen_bits(source) for path, source in sources.items()}
+    assert {name: calls for name, calls in found.items() if calls} == {}
+
+
+@pytest.mark.parametrize("wrong", [
+    "with torch.autocast(device, torch.bfloat16): pass",
+    "with torch.autocast('cpu', dtype=torch.float16): pass",
+    "with torch.amp.autocast('cpu'): pass",
+    "model.half()",
+    "from trl import SFTConfig\nSFTConfig(output_dir=folder, use_cpu=True)",
+    "from transformers import TrainingArguments\nTrainingArguments(output_dir='.', bf16=True)",
+    "arguments(fp16=True)",
+])  # fmt: skip
+def test_code_that_takes_sixteen_bit_numbers_is_found(wrong):
+    assert len(sixteen_bits(wrong)) == 1
 
 
 def test_every_target_of_the_makefile_that_the_readme_names_is_there():

@@ -1,12 +1,18 @@
 """Parameters are refused or accepted; a run that does not fit is stopped; nothing reaches for the network."""
 
 import copy
+import mmap
+import os
 import pickle
+import platform
 import random
+import re
 import subprocess
 import sys
+import time
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -187,3 +193,110 @@ def test_modules_are_imported_when_they_are_used():
     assert shown.stdout.split() == ["False", "False", "True"]
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = ftlib.nothing
+
+
+def fresh(program, **environment):
+    """What a new Python prints, and what it says on stderr, with the user's own settings and no others."""
+    ours = ("OMP_", "GOMP_", "KMP_", "MALLOC_", "GLIBC_TUNABLES")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    command = [sys.executable, "-c", program]
+    shown = subprocess.run(
+        command, env=inherited | environment, capture_output=True, text=True, check=True
+    )
+    return shown.stdout, shown.stderr
+
+
+def test_threads_wait_as_ftlib_says_unless_the_user_says_otherwise():
+    program = "import os, ftlib; print(*(os.environ.get(name) for name in ftlib.WAITING))"
+    assert fresh(program)[0].split() == list(ftlib.WAITING.values())
+    for name in ("OMP_WAIT_POLICY", *ftlib.WAITING):
+        kept = [name == own and "PASSIVE" for own in ftlib.WAITING]
+        assert fresh(program, **{name: "PASSIVE"})[0].split() == [value or "None" for value in kept]
+
+
+if sys.platform == "linux":
+
+    def test_the_openmp_of_torch_has_read_how_threads_wait():
+        """OpenMP shows what it goes by when it is loaded: GNU's GOMP_SPINCOUNT, or LLVM's KMP_BLOCKTIME."""
+        shown = fresh("import ftlib, torch", OMP_DISPLAY_ENV="VERBOSE")[1]
+        named = [f"{name} *= *'?{value}" for name, value in ftlib.WAITING.items()]
+        assert re.search("|".join(named), shown), shown
+
+
+if platform.libc_ver()[0] == "glibc":
+
+    def test_freed_memory_is_kept_for_the_next_step_unless_the_user_says_otherwise():
+        program = """
+import resource
+import ftlib
+block = b"x" * 2**26
+del block
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    block = b"x" * 2**26
+    del block
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+        pages = 3 * 2**26 // mmap.PAGESIZE
+        assert int(fresh(program)[0]) < 0.1 * pages
+        assert int(fresh(program, MALLOC_ARENA_TEST="8")[0]) > 0.9 * pages
+
+
+def seconds(dtype):
+    """The shortest of ten products of two matrices."""
+    matrix, found = torch.rand(384, 384).to(dtype), []
+    for _ in range(10):
+        began = time.perf_counter()
+        matrix @ matrix
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+def test_the_number_format_on_a_cpu_is_the_faster_one_and_said_once(capsys):
+    settings.number_format.cache_clear()
+    chosen = settings.number_format("cpu")
+    assert settings.number_format("cpu") is chosen
+    shown = capsys.readouterr().out
+    assert re.fullmatch(r"number format on this CPU: (float32|bfloat16), [\d.]+ times as fast as .*\n", shown)
+    assert str(chosen).removeprefix("torch.") in shown.partition(",")[0]
+    quotient = seconds(torch.bfloat16) / seconds(torch.float32)
+    if not 0.7 < quotient < 1.4:  # else either is right
+        assert chosen is (torch.float32 if quotient > 1 else torch.bfloat16)
+    assert settings.number_format("mps") is torch.float32
+
+
+if platform.machine() in ("x86_64", "AMD64"):
+
+    def test_a_cpu_without_instructions_for_sixteen_bits_is_given_float32():
+        """oneDNN and ATen use no instruction that is newer than AVX2, which has none for bfloat16."""
+        older = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+        program = "from ftlib import settings; print(settings.number_format('cpu'))"
+        said, chosen = fresh(program, **older)[0].splitlines()
+        assert chosen == "torch.float32"
+        [factor] = re.findall(r"float32, ([\d.]+) times as fast as bfloat16", said)
+        assert float(factor) > 3
+
+
+def newton_schulz(matrix):
+    """The iteration of Muon (Jordan et al., 2024) in float64, for a matrix with no more rows than columns."""
+    found = matrix.double() / matrix.double().norm()
+    for _ in range(5):
+        square = found @ found.T
+        found = 3.4445 * found + (-4.7750 * square + 2.0315 * square @ square) @ found
+    return found
+
+
+def test_muon_orthogonalises_in_the_format_that_it_is_given():
+    gradient = torch.randn(24, 40, generator=torch.manual_seed(0))
+    errors = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        weight = torch.nn.Parameter(torch.zeros(24, 40))
+        optimiser = torch.optim.Muon([weight], lr=1.0, momentum=0.0, nesterov=False, weight_decay=0.0)
+        weight.grad = gradient.clone()
+        with settings.in_place_of_bfloat16(dtype):
+            optimiser.step()
+        assert torch.equal(weight.grad, gradient)
+        assert torch.equal(optimiser.state[weight]["momentum_buffer"], gradient)
+        errors[dtype] = (weight.detach() + newton_schulz(gradient)).abs().max().item()
+    assert errors[torch.float32] < 1e-5 < 1e-3 < errors[torch.bfloat16] < 0.1
+    assert torch.ones(1).bfloat16().dtype is torch.bfloat16

@@ -551,6 +551,16 @@ def test_the_model_keeps_its_dtype_and_its_cache_setting_and_holds_no_gradients(
     assert all(weight.grad is None for weight in network.parameters())
 
 
+def test_on_a_cpu_the_arithmetic_is_the_weights_own_whatever_a_library_has_been_told(tiny, monkeypatch):
+    network, tokenizer = tiny
+    other = model.clone(network)
+    run(tiny, epochs=1)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # as `accelerate config` and `launch` leave it
+    run((other, tokenizer), epochs=1)
+    for (name, weight), same in zip(network.named_parameters(), other.parameters(), strict=True):
+        assert torch.equal(weight, same), name
+
+
 def test_after_training_in_sixteen_bit_arithmetic_the_model_is_a_plain_one_again(tiny, monkeypatch):
     """On a GPU the library puts a casting function in the place of model.forward; here on the CPU."""
     network, _ = tiny
