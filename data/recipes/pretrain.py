@@ -28,6 +28,8 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+from ftlib.settings import in_place_of_bfloat16, number_format
+
 from . import tokenizer as tokenizers
 from .corpus import Stream, digest
 from .probe import probe
@@ -212,8 +214,10 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
         for optimiser, saved in zip(optimisers_, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
 
+    dtype = torch.bfloat16 if number_format(device) is torch.bfloat16 else torch.float32   # float16 would want its loss scaled
+
     def loss_of(batch: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device, dtype, enabled=dtype is torch.bfloat16):
             logits = model(batch[:, :-1], use_cache=False).logits
         return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten())
 
@@ -228,7 +232,8 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser, peak in zip(optimisers_, (recipe.muon_learning_rate, recipe.adam_learning_rate), strict=True):
             optimiser.param_groups[0]["lr"] = share * peak
-            optimiser.step()
+            with in_place_of_bfloat16(dtype):
+                optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         losses.append(loss.item())
         before, tokens = tokens, tokens + recipe.batch_tokens

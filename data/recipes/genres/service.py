@@ -82,11 +82,14 @@ class _Talk:
         return asked, self.styled(self.say("refuse", thing) if thing == self.secret else self.facts[key])
 
     def _tells(self, kind: str) -> tuple[str, str]:
-        while True:
+        for _ in range(100):   # the wordings of a split may tell of other kinds alone
             told = self.say("tell")
             if self.mine[kind] in told:
-                self.told.append(kind)
-                return told, self.styled(self.say("noted"))
+                break
+        else:
+            kind = next(kind for kind, word in self.mine.items() if word in told)
+        self.told.append(kind)
+        return told, self.styled(self.say("noted"))
 
 
 def counter_talk(pen: Pen, secret: bool = False) -> str:
