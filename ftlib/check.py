@@ -14,7 +14,7 @@ import math
 import numbers
 import random
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -129,22 +129,20 @@ def value(due: object, says: str, hint: str, mistakes: Mapping[object, str]) -> 
 
 def apart(seen: object, due: object, place: str = "the answer") -> str | None:
     """Where two values first differ, and how; None where types, shapes, keys, and numbers to 1e-4 agree."""
-    inner: Iterable = ()
-    if type(seen) is type(due) and isinstance(due, Mapping) and seen.keys() == due.keys():
-        inner, alike = due, True
-    elif type(seen) is type(due) and isinstance(due, (list, tuple)) and len(seen) == len(due):
-        inner, alike = range(len(due)), True
+    alike = type(seen) is type(due)
+    if alike and isinstance(due, (Mapping, list, tuple)):
+        mine, keys = (list(one if isinstance(one, Mapping) else range(len(one))) for one in (seen, due))
+        if alike := len(mine) == len(keys) and all(key in mine for key in keys):
+            return next(filter(None, (apart(seen[at], due[at], f"{place}[{at!r}]") for at in keys)), None)
     elif isinstance(due, numbers.Real) and not isinstance(due, bool):
         real = isinstance(seen, numbers.Real) and not isinstance(seen, bool)
         alike = real and math.isclose(seen, due, rel_tol=1e-4, abs_tol=1e-6)
-    elif hasattr(due, "detach") and hasattr(seen, "detach"):
-        alike = seen.shape == due.shape and seen.dtype == due.dtype
+    elif hasattr(due, "isclose"):
+        alike = hasattr(seen, "isclose") and (seen.shape, seen.dtype) == (due.shape, due.dtype)
         alike = alike and bool(due.isclose(seen, rtol=1e-4, atol=1e-6, equal_nan=True).all())
     else:
-        alike = type(seen) is type(due) and bool(seen == due)
-    if not alike:
-        return f"{place} is {_show(seen)}, not {_show(due)}"
-    return next(filter(None, (apart(seen[at], due[at], f"{place}[{at!r}]") for at in inner)), None)
+        alike = alike and bool(seen == due)
+    return None if alike else f"{place} is {_show(seen)}, not {_show(due)}"
 
 
 def _difference(reference: Callable, answer: Callable, inputs: tuple) -> str | None:

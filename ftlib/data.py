@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 from ftlib import formats
 from ftlib.formats import Message, NoUsableRow, Records, Reported, Row, names, recognise
 from ftlib.formats import messages as messages
-from ftlib.settings import DATA, HUB_ID, WorkbookError, closest
+from ftlib.settings import DATA, HUB_ID, Settings, WorkbookError, closest
 
 if TYPE_CHECKING:
     import torch
+    from transformers import BatchEncoding
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
 # One turn is a token that names its role, the text, and, after an assistant's turn, the end token, which
@@ -421,6 +422,7 @@ def load(name: str, split: str) -> list[dict]:
     """A file of a shipped set: load("triage", "train") -> [{"id": ..., "messages": [...]}, ...].
 
     Also load("facts", "facts"), load("corpus", "held_out"), load("island", "corpus"): see the cards in data.
+    Tools that a row offers stand in its system turn, as in all conversations (`messages`).
     """
     wanted = f"{name}/{split}"
     files = {f"{path.parent.name}/{path.name.partition('.')[0]}": path for path in DATA.glob("*/*.jsonl*")}
@@ -430,11 +432,31 @@ def load(name: str, split: str) -> list[dict]:
     path = files[wanted]
     content = path.read_bytes()
     text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    return [json.loads(line) for line in text.split("\n") if line]
+    rows = [json.loads(line) for line in text.split("\n") if line]
+    return [_offered(row) if "tools" in row else row for row in rows]
+
+
+def _offered(row: dict) -> dict:
+    rest = {name: value for name, value in row.items() if name != "tools"}
+    return rest | {"messages": messages(row, "messages")}
+
+
+def examples(chosen: Settings, tokenizer: Tokenizer, max_length: int = 512) -> tuple[list, list]:
+    """The conversations that a chapter trains on, and those that it tests on: at most `test_examples`.
+
+    Of the user's own file (data_path) they are four fifths and one fifth, and what it holds is printed.
+    """
+    if path := chosen.parameters.get("data_path"):
+        records = conversations(str(path), tokenizer, max_length)
+        print(records)
+        train, test = split(records.used, (0.8, 0.2), chosen.seed)
+    else:
+        train, test = ([row["messages"] for row in load(chosen.task, name)] for name in ("train", "test"))
+    return train, test[: chosen.test_examples]
 
 
 def each_answer(rows: Iterable[dict]) -> list[dict]:
-    """A row for each assistant turn of `rows`, which it ends with: to score not the last answer alone."""
+    """A row for each assistant turn of `rows`, which it ends with, to score every answer."""
     return [
         row | {"messages": row["messages"][: number + 1]}
         for row in rows
@@ -444,12 +466,10 @@ def each_answer(rows: Iterable[dict]) -> list[dict]:
 
 
 def said(message: Mapping) -> str:
-    """What an assistant turn says: its text, or a tool call as JSON, without the token that begins one."""
+    """What an assistant's message of a conversation says: its text, or tool calls as JSON, one a line."""
     texts = [message["content"]] if message["content"] else []
     for call in message.get("tool_calls") or []:
-        name, arguments = call["function"]["name"], call["function"]["arguments"]
-        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
-        texts.append(json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False))
+        texts.append(json.dumps(call["function"], ensure_ascii=False))
     return "\n".join(texts)
 
 
@@ -620,14 +640,17 @@ def turn_end(tokenizer: Tokenizer) -> int | None:
     return added.get(found)
 
 
-def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
+def collate(batch: Sequence[Encoded], pad_id: int) -> BatchEncoding:
     """Pad a batch on the right to its longest row: input_ids, attention_mask, labels, each (rows, tokens).
+
+    A mapping that can be moved: `.to(device)`.
 
     labels: the ids where the response mask is 1, elsewhere -100, which the loss leaves out. Packed rows also
     have position_ids, and as attention_mask that of `same_segment`. There an example's first token is no
     label, for it would be predicted from the example before.
     """
     import torch
+    from transformers import BatchEncoding
 
     length = max(len(row.ids) for row in batch)
 
@@ -638,14 +661,16 @@ def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
     attention_mask = padded(([1] * len(row.ids) for row in batch), 0)
     labels = input_ids.masked_fill(padded((row.response_mask for row in batch), 0) == 0, -100)
     if not isinstance(batch[0], Packed):
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        plain = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        return BatchEncoding(plain)
     position_ids = padded((row.position_ids for row in batch), 0)
-    return {
+    packed = {
         "input_ids": input_ids,
         "attention_mask": same_segment(padded((row.segment_ids for row in batch), 0)),
         "labels": labels.masked_fill(position_ids == 0, -100),
         "position_ids": position_ids,
     }
+    return BatchEncoding(packed)
 
 
 def pack(examples: Iterable[Encoded], length: int) -> list[Packed]:

@@ -43,11 +43,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Score:
-    """The mean with its interval, one score and one prediction a row."""
+    """The mean with its interval, one score and one prediction a row, the share of those that end."""
 
     interval: Interval
     scores: list[float]
     predictions: list[str]
+    ended: float
 
 
 @dataclass(frozen=True)
@@ -213,8 +214,7 @@ def tool_match(predictions: Texts, references: Texts) -> list[float]:
 
     References: a call as JSON, {"name": ..., "arguments": {...}}, or a text.
 
-    >>> tool_match(['{"arguments": {"to": "Hask"}, "name": "ferry"}', "At 9:15."], \
-    ...            ['{"name": "ferry", "arguments": {"to": "Hask"}}', "At 9:30."])
+    >>> tool_match(['{"arguments": {}, "name": "a"}', "At 9"], ['{"name": "a", "arguments": {}}', "At 8"])
     [1.0, 0.0]
     """
 
@@ -353,7 +353,8 @@ def score(
         max_new_tokens = 16 + max(map(len, tokenizer(references, add_special_tokens=False)["input_ids"]))
     predictions = generate.answers(model, tokenizer, [row["messages"][:-1] for row in rows], max_new_tokens)
     scores = (METRICS[metric] if isinstance(metric, str) else metric)(predictions, references)
-    return Score(bootstrap_interval(scores), scores, predictions)
+    ended = sum(predictions.ended) / len(predictions)
+    return Score(bootstrap_interval(scores), scores, predictions, ended)
 
 
 def loss(

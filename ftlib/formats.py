@@ -302,7 +302,8 @@ def _headed(row: Mapping, found: list[Message]) -> list[Message]:
         head, found = str(found[0]["content"]), found[1:]
     tools = _parsed(row.get("tools"))
     if objects(tools):
-        head = "\n".join([head] * bool(head) + [json.dumps(tool, ensure_ascii=False) for tool in tools])
+        lines = [json.dumps(tool.get("function", tool), ensure_ascii=False) for tool in tools]
+        head = "\n".join([head] * bool(head) + lines)
     return [_said("system", _clean(head, "system, with its tools,")), *found] if head else found
 
 

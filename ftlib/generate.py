@@ -19,6 +19,12 @@ Messages = Sequence[dict[str, str]]
 NOTHING_ELSE = {"top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}  # whatever the model's files recommend
 
 
+class Texts(list[str]):
+    """Texts in the order of their prompts; `ended` says of each whether it came to an end by itself."""
+
+    ended: list[bool]
+
+
 def answers(
     model: Model,
     tokenizer: Tokenizer,
@@ -27,7 +33,7 @@ def answers(
     batch_size: int = 64,
     temperature: float = 0.0,
     seed: int = 0,
-) -> list[str]:
+) -> Texts:
     """Answer each conversation with one assistant turn; the answers come in the order of `prompts`.
 
     prompts: lists of messages without the final assistant turn. temperature 0 takes the likeliest token each
@@ -35,8 +41,9 @@ def answers(
     Raises WorkbookError for a negative temperature, or a prompt that leaves no room for an answer in the
     model's context.
     """
-    texts = [data.prompt(tokenizer, messages) for messages in prompts]
-    return _decode(model, tokenizer, texts, max_new_tokens, batch_size, temperature, seed)
+    ids = _encode(tokenizer, [data.prompt(tokenizer, messages) for messages in prompts])
+    new, ended = _continue(model, tokenizer, ids, max_new_tokens, batch_size, temperature, seed)
+    return _with_ends(_decode(tokenizer, new), ended)
 
 
 def continue_text(
@@ -46,32 +53,50 @@ def continue_text(
     max_new_tokens: int = 64,
     temperature: float = 0.0,
     seed: int = 0,
-) -> list[str]:
+) -> Texts:
     """Continue plain texts, without a chat template; returns only what is new. Otherwise like `answers`."""
-    texts = [(tokenizer.bos_token or "") + text for text in texts]
-    return _decode(model, tokenizer, texts, max_new_tokens, 64, temperature, seed)
+    ids = _encode(tokenizer, [(tokenizer.bos_token or "") + text for text in texts])
+    new, ended = _continue(model, tokenizer, ids, max_new_tokens, 64, temperature, seed)
+    # Decoded with the text before it: a tokenizer may take the first space off whatever it decodes.
+    both = [start + end for start, end in zip(ids, new, strict=True)]
+    starts, wholes = (_decode(tokenizer, rows) for rows in (ids, both))
+    return _with_ends([whole[len(start) :] for start, whole in zip(starts, wholes, strict=True)], ended)
 
 
-def _decode(model, tokenizer, texts, max_new_tokens, batch_size, temperature, seed) -> list[str]:
-    """Continue `texts` in batches of similar length; the continuations in the order of the texts."""
+def _decode(tokenizer, ids: list[list[int]]) -> list[str]:
+    return [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
+
+
+def _with_ends(found: Sequence[str], ended: list[bool]) -> Texts:
+    texts = Texts(found)
+    texts.ended = ended
+    return texts
+
+
+def _encode(tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    return [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts]
+
+
+def _continue(model, tokenizer, ids, max_new_tokens, batch_size, temperature, seed) -> tuple[list, list]:
+    """The new tokens of each prompt without the one that ends them, and whether there was one."""
     import torch
 
     if temperature < 0:
         raise WorkbookError(f"temperature is {temperature}: it must be 0 (greedy) or more")
-    ids = [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts]
     rooms, ends = _rooms(model, ids, max_new_tokens), _ends(model, tokenizer)
-    found = [""] * len(ids)
+    found: list[list[int]] = [[] for _ in ids]
+    ended = [False for _ in ids]
     training = model.training
     model.eval()
     with quiet(), torch.inference_mode(), torch.random.fork_rng():
         torch.manual_seed(seed)
         for rows in _batches([len(prompt) for prompt in ids], rooms, batch_size):
             new = _generate(model, tokenizer, [ids[row] for row in rows], rooms[rows[0]], temperature, ends)
-            new = [list(itertools.takewhile(lambda token: token not in ends, row)) for row in new.tolist()]
-            for row, text in zip(rows, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
-                found[row] = text
+            for row, tokens in zip(rows, new.tolist(), strict=True):
+                found[row] = list(itertools.takewhile(lambda token: token not in ends, tokens))
+                ended[row] = len(found[row]) < len(tokens)
     model.train(training)
-    return found
+    return found, ended
 
 
 def _ends(model: Model, tokenizer: Tokenizer) -> list[int]:

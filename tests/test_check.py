@@ -106,6 +106,90 @@ def test_a_function_that_may_return_none_is_judged_by_its_property():
     assert judge(empty, check.Property("the box is empty", clears, "use clear")).outcome == "passed"
 
 
+def middle(numbers):
+    """The reference of the next tests."""
+    if not numbers:
+        raise ValueError("nothing has no middle")
+    return {"middle": sorted(numbers)[len(numbers) // 2], "from": [min(numbers), max(numbers)]}
+
+
+MIDDLE = check.against(
+    middle,
+    check.Case("one number is its own middle", lambda rng: ([rng.random()],), "return it"),
+    check.Case("the middle is that of the sorted numbers", lambda rng: (rng.sample(range(99), 5),), "sort"),
+    check.Case("nothing has no middle", lambda rng: ([],), "raise ValueError"),
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "broken", "seen"),
+    [
+        (lambda x: middle(x) | {"middle": x[0]}, "the middle is that of the sorted numbers", "['middle'] "),
+        (lambda x: middle(x)["middle"], "one number is its own middle", "not {'middle'"),
+        (lambda x: middle(x) | {"from": [min(x), -1]}, "one number is its own middle", "['from'][1] is -1,"),
+        (lambda x: middle(x) | {"from": (min(x), max(x))}, "one number is its own middle", "['from'] is ("),
+        (lambda x: middle(x) | {"more": 1}, "one number is its own middle", "the answer is {"),
+        (lambda x: middle(x) if x else {}, "nothing has no middle", "{} is returned, where ValueError is"),
+        (lambda x: middle(x) if x else x[0], "nothing has no middle", "IndexError: list index out of range"),
+        (lambda x: x.sort() or middle(x), "the middle is that of the sorted numbers", "changes what it is"),
+        (lambda x: None, "one number is its own middle", "is a `return`"),
+    ],
+)
+def test_an_answer_is_compared_with_a_reference_on_random_inputs_and_hears_where_they_part(
+    answer, broken, seen
+):
+    outcome = judge(answer, *MIDDLE)
+    assert (outcome.outcome, outcome.broken) == ("not yet", broken) and seen in outcome.seen
+    assert judge(middle, *MIDDLE).outcome == judge(lambda x: middle(list(x)), *MIDDLE).outcome == "passed"
+    assert judge(lambda x: check.todo, *MIDDLE).outcome == "not attempted"
+    assert judge(lambda x: sum(x) + check.todo, *MIDDLE).outcome == "not attempted"
+
+
+def test_gradients_types_and_shapes_of_tensors_are_compared_too():
+    import torch
+
+    def softmax(x):
+        return x.softmax(-1)
+
+    def drawn(rng):
+        generator = torch.Generator().manual_seed(rng.randrange(99))
+        return (torch.randn(2, 3, generator=generator).requires_grad_(),)
+
+    properties = check.against(softmax, check.Case("it is softmax", drawn, "use exp"))
+    wrong = {
+        lambda x: x.detach().softmax(-1): "no gradient flows back",
+        lambda x: x.softmax(-1).detach() + 0 * x: "the gradient of x is not",
+        lambda x: x.softmax(0): "is tensor [2, 3], not tensor [2, 3]",
+        lambda x: x.softmax(-1)[:1]: "is tensor [1, 3]",
+        lambda x: x.double().softmax(-1): "is tensor [2, 3]",
+        lambda x: x.softmax(-1).tolist(): "not tensor [2, 3]",
+    }
+    for function, seen in wrong.items():
+        assert seen in judge(function, *properties).seen
+    assert judge(lambda x: x.exp() / x.exp().sum(-1, keepdim=True), *properties).outcome == "passed"
+
+
+@pytest.mark.parametrize(
+    ("seen", "due", "alike"),
+    [
+        (1.0, 1.00001, True), (2, 2.0, True), (1.0, 1.01, False), (True, 1, False), (1, True, False),
+        ("1", 1, False), (None, None, True), (None, 0, False), ((1,), [1], False), ({1: 2}, {1: 2}, True),
+        ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}, False), (float("nan"), 1.0, False), ([], [], True),
+    ],
+)  # fmt: skip
+def test_numbers_are_alike_to_four_digits_and_everything_else_exactly(seen, due, alike):
+    assert (check.apart(seen, due) is None) is alike
+
+
+def test_an_answer_that_is_a_value_hears_the_hint_for_its_mistake():
+    mistakes = {3: "the ends count too", 4: "so does the last"}
+    properties = check.value(5, "all are counted", "count again", mistakes)
+    for said, hint in {**mistakes, **dict.fromkeys((6, "5", True), "count again")}.items():
+        outcome = judge(said, *properties)
+        assert (outcome.outcome, outcome.hint, outcome.seen) == ("not yet", hint, f"you said {said!r}")
+    assert judge(5, *properties).outcome == "passed"
+
+
 def test_what_cannot_be_checked_here_says_why():
     def needs_a_gpu(attempt):
         raise check.CannotCheck("it needs a GPU")

@@ -39,8 +39,7 @@ def test_a_claim_with_an_impossible_row_or_verdict_is_refused(row, verdict, what
 
 
 def test_claims_are_collected_from_executed_notebooks_and_listed_in_the_order_of_the_guide(tmp_path):
-    executed = execute(new_notebook(cells=[new_code_cell(CELL)]))
-    nbformat.write(executed, tmp_path / "4_03_lora.ipynb")
+    assert execute(new_notebook(cells=[new_code_cell(CELL)]), tmp_path / "4_03_lora.ipynb").passed
     nbformat.write(new_notebook(cells=[new_code_cell(CELL)]), tmp_path / "not_executed.ipynb")
     found = claims.collect(sorted(tmp_path.glob("*.ipynb")))
     assert [(claim["row"], claim["notebook"]) for claim in found] == [

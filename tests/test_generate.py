@@ -1,6 +1,7 @@
 """Decoding: batched equals one by one, ends at the end token, repeats itself for a seed, fits the context."""
 
 import pytest
+import tiny
 import torch
 
 from ftlib import data, generate, model, train
@@ -141,7 +142,7 @@ def test_a_prompt_at_the_end_of_the_context_gets_what_room_is_left_and_its_neigh
     seen = []
     plain = network.generate
     network.generate = lambda **arguments: seen.append(arguments) or plain(**arguments)
-    generate._decode(network, tokenizer, texts, 20, 64, 0.0, 0)
+    generate._continue(network, tokenizer, generate._encode(tokenizer, texts), 20, 64, 0.0, 0)
     tokenizer.eos_token_id = tokenizer_end
     assert sorted((len(call["input_ids"]), call["max_new_tokens"]) for call in seen) == [(2, 2), (2, 20)]
 
@@ -197,3 +198,20 @@ def test_texts_end_at_each_end_token_that_the_model_s_files_name(taught, monkeyp
 
 def test_no_prompts_give_no_answers(taught):
     assert generate.answers(*taught, []) == []
+
+
+def test_it_is_said_of_each_answer_whether_it_came_to_an_end_by_itself(taught):
+    network, tokenizer = taught
+    whole = generate.answers(network, tokenizer, PROMPTS, max_new_tokens=40)
+    cut = generate.answers(network, tokenizer, PROMPTS, max_new_tokens=1)
+    assert all(whole.ended) and not any(cut.ended)
+
+
+def test_a_continuation_begins_with_the_space_that_parts_it_from_the_text():
+    tokenizer = tiny.make_sentencepiece()
+    network = tiny.make_model(tokenizer)
+    [new] = generate.continue_text(network, tokenizer, ["The ferry"], max_new_tokens=12)
+    text = tokenizer.bos_token + "The ferry"
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    whole = network.generate(ids, max_new_tokens=12, do_sample=False)
+    assert "The ferry" + new == tokenizer.decode(whole[0], skip_special_tokens=True)

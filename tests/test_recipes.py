@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.recipes import build, corpus, facts, grammar, island
-from data.recipes.genres import preferences
+from data.recipes.genres import preferences, service, tools
 from data.recipes.pen import Pen
 from data.recipes.world import JOBS, world
-from ftlib import data, evaluate
+from ftlib import data, evaluate, model
 
 ROOT = Path(__file__).parents[1]
 TOWNS = (world().known, world().newcomers)
@@ -199,6 +199,10 @@ def test_the_recipes_still_write_what_the_base_model_was_trained_on():
     assert corpus.digest("train", recipe["seed"]) == recipe["stream"]
 
 
+def as_shipped(name: str, file: str) -> list[dict]:
+    return data.read(ROOT / "data" / name / f"{file}.jsonl.gz").used
+
+
 def asked(row: dict) -> str:
     return json.dumps(row.get("prompt") or row["messages"][:-1])
 
@@ -235,7 +239,7 @@ def test_the_last_answer_of_a_dialogue_needs_the_system_turn_and_an_earlier_turn
 @pytest.mark.parametrize("file", build.ROWS)
 def test_a_tool_call_is_one_of_those_on_offer_and_its_arguments_stand_in_the_question(file):
     answers = Counter()
-    for row in data.load("tools", file):
+    for row in as_shipped("tools", file):
         question = row["messages"][1]["content"]
         offered = {tool["function"]["name"]: tool["function"]["parameters"] for tool in row["tools"]}
         if "tool_calls" not in row["messages"][2]:
@@ -253,21 +257,50 @@ def test_a_tool_call_is_one_of_those_on_offer_and_its_arguments_stand_in_the_que
     assert len(offered) == 3 and 0.05 < answers["none"] / answers.total() < 0.2
 
 
+def test_pre_training_has_met_tools_and_calls_in_the_form_of_the_chat_template(tiny_model_folder):
+    row, loaded = as_shipped("tools", "train")[0], data.load("tools", "train")[0]
+    system, question, call, result, answer = row["messages"]
+    tokenizer = model.load(str(tiny_model_folder), "cpu")[1]
+    tokenizer.chat_template = data.CHAT_TEMPLATE
+    rendered = tokenizer.apply_chat_template(loaded["messages"], tokenize=False)
+    function = call["tool_calls"][0]["function"]
+    written = service.chat([
+        ("system", system["content"] + tools.offered(row["tools"])), ("user", question["content"]),
+        ("assistant", tools.called(function["name"], json.loads(function["arguments"]))),
+        ("tool", result["content"]), ("assistant", answer["content"]),
+    ])  # fmt: skip
+    assert rendered == tokenizer.bos_token + written.replace(service.END, tokenizer.eos_token)
+
+
+def test_every_answer_of_a_row_can_be_scored():
+    rows = data.load("tools", "test")[:20]
+    answers = data.each_answer(rows)
+    turns = sum(message["role"] == "assistant" for row in rows for message in row["messages"])
+    said = [data.said(row["messages"][-1]) for row in answers]
+    assert len(answers) == turns and len({row["id"] for row in answers}) == 20
+    assert evaluate.tool_match(said, said) == [1] * turns
+    assert all('{"name": ' in row["messages"][0]["content"] for row in answers)
+
+
 @pytest.mark.parametrize("file", build.ROWS)
-def test_a_pair_of_safety_rows_differs_in_one_name_and_only_one_is_refused(file):
-    rows = data.load("safety", file)
+def test_a_pair_of_safety_rows_differs_in_whom_it_asks_about_and_only_one_is_refused(file):
+    rows, own = data.load("safety", file), 0
+    name = re.compile(r"[A-Z]\w+ [A-Z]\w+(?: [A-Z]\w+)?")
     for one, two in zip(rows[::2], rows[1::2], strict=True):
         assert one["pair"] == two["pair"] and {one["refuse"], two["refuse"]} == {True, False}
-        texts = [row["messages"][0]["content"] for row in (one, two)]
-        lists, requests = zip(*(text.split("\n") for text in texts), strict=True)
+        lists, requests = zip(*(row["messages"][0]["content"].split("\n") for row in (one, two)), strict=True)
         assert len(set(lists)) == 1
-        names = [set(re.findall(r"[A-Z]\w+ [A-Z]\w+(?: [A-Z]\w+)?", request)) for request in requests]
-        bare = [re.sub(r"[A-Z]\w+ [A-Z]\w+(?: [A-Z]\w+)?", "_", request) for request in requests]
-        assert bare[0] == bare[1] and names[0] != names[1]
+        askers = {name.search(request)[0] for request in requests}
+        assert len(askers) == 1
+        if len({name.sub("_", request) for request in requests}) > 1:
+            own += 1
+            (mine,) = (row["messages"][1]["content"] for row in (one, two) if not row["refuse"])
+            assert askers.pop() in mine
         for row in (one, two):
             reply = row["messages"][1]["content"]
             assert evaluate.refused(reply) == row["refuse"]
             assert row["refuse"] or reply in row["messages"][0]["content"]
+    assert 0.25 < own / (len(rows) / 2) < 0.55
 
 
 @pytest.mark.parametrize("name", ["dialogue", "tools", "safety"])

@@ -1,8 +1,8 @@
 """The set `preferences`: two replies of the help desk that differ in one fault, and replies with faults to start from.
 
 A reply is an opening, the rule that settles the ticket, a remark, and the desk's name. The opening is polite or rude;
-the remark is harmless, or invented, or says the rule again and again. Each kind has as many wordings as the others,
-so that a model trained on the replies to start from finds a faulty wording about as likely as a good one.
+the remark is harmless, or invented, or goes on and on. How often each kind stands in the replies to start from, and how
+many wordings it has, are such that a model trained on them finds a faulty wording about as likely as a good one.
 """
 
 from __future__ import annotations

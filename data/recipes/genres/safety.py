@@ -16,31 +16,31 @@ _DATA: dict[str, Callable[[Pen], str]] = {
 }
 
 
-def safety(pen: Pen) -> list[dict]:
-    """Two requests in the same words with the same list above them: one is to be answered, the other to be refused.
+OWN = 0.4   # how often the request to be answered is for the asker's own data, and not for those of a place
 
-    They differ in whom they ask about (a place that is open to all, or a resident), or in who asks (the resident
-    in person, or somebody else).
+
+def safety(pen: Pen) -> list[dict]:
+    """Two requests by the same person with the same list above them: one is to be answered, the other to be refused.
+
+    They differ in whom they ask about: a resident by name, which is refused, or a place that is open to all, in the
+    same words, or the person who asks.
     """
     kind = pen.pick(tuple(_DATA))
     resident, other, place = str(pen.visitor()), str(pen.visitor()), new_place(pen)
     entries = {who: pen.say(f"safety.{kind}", who=who, value=_DATA[kind](pen)) for who in (resident, other, place)}
     listed = " ".join(pen.some(list(entries.values()), len(entries)))
-    asker = pen.say("safety.asker", me="{me}")
-    question = pen.raw(f"safety.ask_{kind}", {"who": "{who}"})
-    sentences = [pen.raw("safety.context", {}), question] if pen.chance(0.6) else [question]
-    if pen.chance(0.5):
-        askers = {True: (resident, resident), False: (other, resident)}
-    else:
-        me = pen.pick((other, str(pen.visitor())))
-        askers = {True: (me, place), False: (me, resident)}
+    own = pen.chance(OWN)
+    me = other if own or pen.chance(0.5) else str(pen.visitor())
+    before = [pen.raw("safety.asker", {"me": me})]
+    before += [pen.raw("safety.context", {})] if pen.chance(0.6) else []
+    asked = pen.raw(f"safety.ask_{kind}", {"who": "{who}"})
+    answered = (other, pen.raw(f"safety.my_{kind}", {})) if own else (place, asked.replace("{who}", place))
     rows = []
-    for answered, (me, asked) in askers.items():
-        words = tidy(" ".join([asker, *sentences]))
-        request = words.replace("{me}", me).replace("{who}", asked)
-        reply = entries[asked] if answered else pen.say("safety.refusal")
+    for who, question in (answered, (resident, asked.replace("{who}", resident))):
+        reply = pen.say("safety.refusal") if who == resident else entries[who]
+        request = tidy(" ".join([*before, question]))
         messages = [{"role": "user", "content": f"{listed}\n{request}"}, {"role": "assistant", "content": reply}]
-        rows.append({"refuse": not answered, "messages": messages})
+        rows.append({"refuse": who == resident, "messages": messages})
     return pen.some(rows, 2)
 
 
