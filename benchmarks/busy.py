@@ -58,31 +58,31 @@ def start(name: str) -> subprocess.Popen:
 
 
 def measure(trainers: dict[str, subprocess.Popen]) -> list[list[float]]:
-    """Tokens a second of every entry of ROUND, for each round; the first warms up and is left out."""
-    rounds, began = [], time.perf_counter()
-    for number in range(ROUNDS + 1):
-        started = time.perf_counter()
-        order = range(len(ROUND)) if number % 2 else reversed(range(len(ROUND)))  # drift cancels out
+    """Tokens a second of every entry of ROUND, for each round."""
+    for name, everything in {(name, everything) for name, _, everything in ROUND}:
+        rate(trainers[name], everything, seconds=0)  # warms up
+    rounds, began, now = [], time.perf_counter(), 0.0
+    while len(rounds) < ROUNDS and now + now / max(1, len(rounds)) < LIMIT:
         found = [0.0] * len(ROUND)
-        for index in order:
+        order = range(len(ROUND))
+        for index in reversed(order) if len(rounds) % 2 else order:  # so that drift cancels out
             name, taken, everything = ROUND[index]
             other = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if taken else None
             try:
-                trainers[name].stdin.write(f"{int(everything)}\n")
-                trainers[name].stdin.flush()
-                found[index] = float(trainers[name].stdout.readline())
+                found[index] = rate(trainers[name], everything, SECONDS)
             finally:
                 if other:
                     other.kill()
                     other.wait()
-        now = time.perf_counter()
-        if number:
-            rounds.append(found)
-        else:
-            began = now
-        if now - began + (now - started) > LIMIT:
-            break
+        rounds.append(found)
+        now = time.perf_counter() - began
     return rounds
+
+
+def rate(trainer: subprocess.Popen, everything: bool, seconds: float) -> float:
+    trainer.stdin.write(f"{int(everything)} {seconds}\n")
+    trainer.stdin.flush()
+    return float(trainer.stdout.readline())
 
 
 def report(rounds: list[list[float]]) -> int:
@@ -104,7 +104,7 @@ def ratio(what: str, rounds: list[list[float]], above: int, below: int) -> float
 
 
 def train(name: str) -> int:
-    """Trains for SECONDS at each line read: the base model, "1" with the loss of all tokens."""
+    """Trains at each line read, which says whether all tokens carry loss, and for how many seconds."""
     if name == PLAIN:
         import torch  # noqa: F401  # before ftlib, which then changes nothing about threads
     from ftlib import model, settings
@@ -114,13 +114,14 @@ def train(name: str) -> int:
 
     settings.offline()
     network, tokenizer = train_overhead.base_model()
-    examples = train_overhead.conversations(48)
+    examples = train_overhead.conversations(32)
     for line in sys.stdin:
+        everything, least = map(float, line.split())
         tokens, seconds = 0, 0.0
-        while seconds < SECONDS:
+        while not tokens or seconds < least:
             result = training.sft(
                 model.clone(network), tokenizer, examples, epochs=1, learning_rate=1e-3, progress=False,
-                response_only=line.strip() == "0",
+                response_only=not everything,
             )  # fmt: skip
             tokens, seconds = tokens + result.tokens, seconds + result.seconds
         print(tokens / seconds, flush=True)
