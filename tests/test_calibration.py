@@ -27,7 +27,7 @@ def test_forgetting_is_measured_on_what_the_base_model_knew():
     bench = calibrate.Bench()
     assert len(bench.known) == calibrate.FACTS and all(fact["known"] for fact in bench.known)
     recalled = evaluate.cloze(bench.base, bench.tokenizer, bench.known[:60])
-    new = [fact for fact in data.facts() if not fact["known"]][:60]
+    new = [fact for fact in data.load("facts", "facts") if not fact["known"]][:60]
     guessed = evaluate.cloze(bench.base, bench.tokenizer, new)
     assert sum(recalled) / 60 > 0.9 > 0.5 > sum(guessed) / 60
 

@@ -57,10 +57,10 @@ def test_a_table_gives_every_key_the_same_value_each_time():
 
 def test_copying_rows_come_first_and_thin_out():
     shares = [pretrain.copying_share(RECIPE, tokens) for tokens in (0, 99_999, 450_000, 900_000)]
-    assert shares == [1.0, 1.0, 0.15, 0.05]
+    assert shares == [1.0, 1.0, 0.1, 0.05]
     batch = torch.zeros(64, 65, dtype=torch.long)
     put = pretrain.put_copying(batch.clone(), RECIPE, 450_000, 4096)
-    assert 2 < (put.sum(1) > 0).sum() < 20
+    assert 1 < (put.sum(1) > 0).sum() < 16
     assert torch.equal(put, pretrain.put_copying(batch.clone(), RECIPE, 450_000, 4096))
     other = replace(RECIPE, seed=1)
     assert not torch.equal(put, pretrain.put_copying(batch.clone(), other, 450_000, 4096))
@@ -90,11 +90,11 @@ def test_a_name_is_the_same_tokens_wherever_it_stands():
     def pieces(text):
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    name = pieces("Bella Porford")
+    name = pieces("Bella Porford")[1:]  # without the mark that begins a text
     for text in ("We saw Bella Porford.", '{"guest": "Bella Porford"}', "Who?\nBella Porford"):
         ids = pieces(text)
         assert any(ids[start : start + len(name)] == name for start in range(len(ids)))
-    for text in texts:
+    for text in (text for text in texts if "<|" not in text):
         assert tokenizer.decode(pieces(text)) == text
 
 
