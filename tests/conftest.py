@@ -34,7 +34,7 @@ hypothesis.settings.load_profile("workbook")
 
 def pytest_collection_modifyitems(items):
     """What needs no chapter runs first."""
-    items.sort(key=lambda item: "executed" in item.fixturenames)
+    items.sort(key=lambda item: item.path.name == "test_real_input.py" or "executed" in item.fixturenames)
 
 
 def pytest_unconfigure():

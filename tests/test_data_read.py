@@ -944,6 +944,11 @@ def test_a_split_keeps_every_row_once_and_no_question_is_in_two_parts(pairs, see
     assert [part[::-1] for part in back] == parts
 
 
+def test_one_instruction_on_many_inputs_is_many_questions():
+    rows = [{"instruction": "Sort this.", "input": f"text {number}", "output": "a"} for number in range(40)]
+    assert [len(part) for part in data.split(rows, [0.5, 0.5], seed=0)] == [20, 20]
+
+
 def test_a_split_has_the_sizes_it_was_asked_for_and_follows_from_the_seed():
     rows = [[{"role": "user", "content": f"question {number}"}, ANSWER] for number in range(1100)]
     first, again, other = (data.split(rows, [0.8, 0.1, 0.1], seed) for seed in (0, 0, 1))

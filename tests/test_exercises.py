@@ -12,6 +12,8 @@ import chapters
 from ftlib import check
 
 NOTEBOOKS = chapters.notebooks()
+# Wrong programs may also be odd ones.
+pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore:Precision loss")
 SECONDS = 20  # what an answer may take that changes a loop into an endless one
 
 
