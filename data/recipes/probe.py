@@ -32,7 +32,7 @@ def greedy(model, tokenizer, prompts: Sequence[str], new_tokens: int) -> list[st
 @cache
 def lookup_items(count: int = 100) -> tuple[tuple[str, str], ...]:
     """(prompt, answer): three to six names with codes, then one of the names again."""
-    pen, items = Pen("test", "lookup"), []
+    pen, items = Pen("test", "lookup", open_names=True), []   # names as pre-training makes them
     for _ in range(count):
         rows = {str(pen.visitor()): pen.code() for _ in range(pen.number(3, 6))}
         key = pen.pick(list(rows))
