@@ -3,7 +3,8 @@
 One model, one stream of Brightwater text, next-token loss on every token. Matrices inside the blocks are trained with
 Muon (Jordan et al., 2024; `torch.optim.Muon`), embeddings and norms with AdamW; the learning rate is constant and falls
 linearly to zero over the last part (warm-up, stable, decay). The first tokens are read in rows of 256, the rest in rows
-of 512, because short rows cost less. State is saved every few minutes; the same command takes it up again.
+of 512, because short rows cost less. State is saved every few minutes; the same command takes it up again. The weights at each
+probe are kept beside it (at-2M, at-4M ...).
 
 Copying from the context needs heads that look back and a later head that uses them (Olsson et al., 2022). In a model
 this small on a corpus this small the pair was not found in 13 million tokens, so it is helped three times. Three heads
