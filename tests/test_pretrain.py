@@ -1,6 +1,6 @@
 """Pre-training: the help for copying does what it says, and a stopped run reads on where it stopped."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from random import Random
 
@@ -71,6 +71,28 @@ def test_the_rate_warms_up_stays_and_falls_to_nothing():
     rates = [pretrain.rate(RECIPE, tokens) for tokens in steps]
     assert rates[0] < 0.02 and max(rates) == 1.0 and 0 < rates[-1] < 0.02
     assert rates == sorted(rates[:125]) + sorted(rates[125:], reverse=True)
+
+
+def test_the_late_stage_starts_below_the_peak_and_falls_to_nothing_again():
+    steps = range(RECIPE.tokens, RECIPE.tokens + RECIPE.late_tokens, RECIPE.batch_tokens)
+    rates = [pretrain.rate(RECIPE, tokens) for tokens in steps]
+    assert rates[0] == RECIPE.late_rate < 1 and 0 < rates[-1] < 0.01
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_the_late_stage_reads_other_documents_and_is_resumed_in_its_place(shipped_tokenizer):
+    rows = pretrain.Rows(shipped_tokenizer, seed=0)
+    early = next(pretrain.Rows(shipped_tokenizer, seed=0).stream)
+    rows.go_on_late()
+    first = next(rows.stream)
+    assert rows.stream.late and first != early and rows.stream.position == 1
+    genres = Counter(corpus.document("train", index, late=True).genre for index in range(400))
+    plain = Counter(corpus.document("train", index).genre for index in range(400))
+    assert genres["reading"] > 1.5 * plain["reading"] > 0
+    again = pretrain.Rows(shipped_tokenizer, seed=0)
+    again.load(rows.state())
+    again.go_on_late()
+    assert next(again.stream) == next(rows.stream)
 
 
 def test_rows_go_on_where_they_stopped(shipped_tokenizer):

@@ -134,13 +134,26 @@ def halved(pen: Pen, people: Sequence) -> tuple[list, list]:
 
 
 def step_abilities(bench: Bench, seed: int) -> dict[str, float]:
-    """In which street somebody works, and where: of people of whom the text never said the former."""
+    """In which street somebody works, and where: of people of whom the text never said the former.
+
+    Asked for the street, a model is tuned to say it at once, or to say the place of work first (`in_steps`).
+    """
     pen = Pen("train", f"steps-{seed}")
-    tuned = bench.tuned(questions(pen, [*work_streets(True), *workplaces(True)], wordings=2), seed)
+    places = questions(pen, workplaces(True), wordings=2)
+    tuned = bench.tuned([*questions(pen, work_streets(True), wordings=2), *places], seed)
+    in_steps = bench.tuned([*map(stepwise, work_streets(True)), *places], seed)
+    asked = [stepwise(fact) for fact in work_streets(False)]
+    ends = [text.endswith(f", {fact.value}") for text, fact in zip(bench.said(in_steps, asked), work_streets(False), strict=True)]
     return {
-        "two_step": bench.right(tuned, questions(pen, work_streets(False), wordings=2)),
+        "two_step": bench.right(tuned, questions(pen, work_streets(False), wordings=2)), "two_step_in_steps": sum(ends) / len(ends),
         "one_step": bench.right(tuned, questions(pen, workplaces(False), wordings=2)),
-    }
+    }  # fmt: skip
+
+
+def stepwise(fact: Fact) -> list[dict[str, str]]:
+    """In which street somebody works, with the place of work before the street."""
+    pen = Pen("train", f"stepwise-{fact.name}")
+    return talk(say(pen, fact, "question"), f"{PERSON['workplace'](fact.entity)}, {fact.value}")
 
 
 def workplaces(told: bool) -> list[Fact]:

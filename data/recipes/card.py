@@ -1,7 +1,7 @@
-"""Examine a pre-trained model and write its card: `python -m data.recipes.card` (after data.recipes.pretrain).
+"""Examine the shipped models and write their card: `python -m data.recipes.card` (after data.recipes.ship).
 
-Copies weights and tokenizer from build/base-model to data/base-model and adds README.md, manifest.json, curve.jsonl and
-curve.png. The calibration table comes from calibration.json when data.recipes.calibrate has been run.
+Writes README.md and curve.png of the base model and a manifest.json a model. The tables of abilities and calibration
+come from abilities.json and calibration.json when data.recipes.abilities and data.recipes.calibrate have been run.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from string import Template
 
-from ftlib import artefact, data, evaluate, generate, model, plot
+from ftlib import artefact, data, evaluate, generate, model, plot, settings
 
+from .calibrate import EPOCHS
 from .corpus import Stream
 from .genres.plain import nouns
 from .grammar import groups
@@ -25,7 +25,6 @@ from .pretrain import Recipe, copying_share
 from .probe import PATTERN_TASKS, greedy, pattern_items, starts_right
 
 HERE = Path(__file__).parent
-FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 PAIRS_A_GROUP = 60
 SENTENCE = re.compile(r"[^.?!\n]+[.?!]")
 OPENINGS = ("One morning", "The ferry", "Question:", "To repair", "Dear")
@@ -67,12 +66,13 @@ def in_context(network, tokenizer, shots: int) -> evaluate.Interval:
     return evaluate.bootstrap_interval([starts_right([text], [answer]) for text, (_, _, answer) in zip(said, items, strict=True)])
 
 
-def novelty(network, tokenizer, seed: int, documents: int) -> tuple[float, int]:
+def novelty(network, tokenizer, seed: int, documents: list[int]) -> tuple[float, int]:
     """Share of generated sentences (sampled at temperature 1) that the training text does not contain, and how many there were."""
     said = generate.continue_text(network, tokenizer, [""] * 120, max_new_tokens=100, temperature=1.0, seed=0)
     sentences = {sentence.strip() for text in said for sentence in SENTENCE.findall(text) if len(sentence.split()) >= 4}
     left = set(sentences)
-    for document in islice(Stream("train", seed), documents):
+    mixes = (islice(Stream("train", seed, late=bool(late)), count) for late, count in enumerate(documents))
+    for document in chain.from_iterable(mixes):
         left -= {sentence.strip() for sentence in SENTENCE.findall(document.text)} & left
     return len(left) / len(sentences), len(sentences)
 
@@ -111,60 +111,93 @@ def calibration_table(folder: Path, weights: str) -> str:
     """The calibration of these weights as Markdown tables, or the sentence that says it is missing."""
     file = folder / "calibration.json"
     found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"weights": None}
-    if found["weights"] != weights:
-        return "Not calibrated yet: run `python -m data.recipes.calibrate`."
+    if found["weights"] != weights or not found["sets"]:
+        return f"Not calibrated yet: {', '.join(EPOCHS)}."
     scores = [{"set": name, **columns} for name, columns in found["sets"].items()]
     seconds = [{"set": name, **{what: column["seconds"] for what, column in columns.items()}} for name, columns in found["sets"].items()]
     forgetting = [{"set": name, **columns} for name, columns in found["forgetting"].items()]
-    return "\n\n".join([table(scores), "Seconds of training:", table(seconds), "What is left of what it knew:", table(forgetting)])
+    equal = [{"set": name, **columns} for name, columns in found["at_equal_scores"].items()]
+    parts = [
+        table(scores), "Seconds of training:", table(seconds),
+        "What is left of what it knew, at each method's best rate:", table(forgetting),
+        "The same at equal scores: each method at the gentlest of its rates that reaches what both can reach (validation rows):",
+        table(equal),
+    ]  # fmt: skip
+    if left := [name for name in EPOCHS if name not in found["sets"]]:
+        parts.append(f"Not calibrated yet: {', '.join(left)}.")
+    return "\n\n".join(parts)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--source", type=Path, default=Path("build/base-model"))
-    parser.add_argument("--out", type=Path, default=HERE.parent / "base-model")
-    arguments = parser.parse_args()
-    source, out = arguments.source, arguments.out
-    out.mkdir(exist_ok=True)
-    for name in (*FILES, "curve.jsonl", "recipe.json"):
-        shutil.copyfile(source / name, out / name)
-    network, tokenizer = model.load(str(out), "cpu")
-    recipe = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
-    points = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
-    figure(points, out)
+def members() -> list[dict]:
+    """A row a model of the family: how large it is, what it has read, and what it can do."""
+    rows = []
+    for name, folder in settings.FAMILY.items():
+        network, tokenizer = model.load(folder, "cpu")
+        recipe = json.loads((Path(folder) / "recipe.json").read_text(encoding="utf-8"))
+        size = {"parameters": model.parameters(network)["total"], "tokens read": f"{recipe['read'] / 1e6:.0f} million"}
+        rows.append({"model": name, **size, **examined(network, tokenizer)})
+    return rows
+
+
+def examined(network, tokenizer) -> dict[str, evaluate.Interval]:
+    """The figures of the card, with 95 % bootstrap intervals over their items."""
     facts = data.load("facts", "facts")
-    unseen = data.load("corpus", "held_out")[:400]
-    held_out = evaluate.loss(network, tokenizer, [row["text"] for row in unseen])
+    held_out = evaluate.loss(network, tokenizer, [row["text"] for row in data.load("corpus", "held_out")[:400]])
     cloze = {
         known: evaluate.bootstrap_interval(evaluate.cloze(network, tokenizer, [fact for fact in facts if fact["known"] is known]))
         for known in (True, False)
     }
+    return {
+        "held-out loss": held_out.nats_per_token, "bits per byte": held_out.bits_per_byte, "known facts": cloze[True],
+        "new facts": cloze[False], "grammar": grammar(network, tokenizer)["all"], "zero-shot": in_context(network, tokenizer, 0),
+        "four-shot": in_context(network, tokenizer, 4),
+    }  # fmt: skip
+
+
+def abilities_table(folder: Path) -> str:
+    """The abilities of the base model as a Markdown table, or the sentence that says they are missing."""
+    file = folder / "abilities.json"
+    if not file.exists():
+        return "Not measured yet: run `python -m data.recipes.abilities`."
+    found = json.loads(file.read_text(encoding="utf-8"))
+    differ, lines = found.pop("gguf_lines_differ")
+    rows = [{"ability": name.replace("_", " "), "share": value, "seeds": value["seeds"]} for name, value in found.items()]
+    return f"{table(rows)}\n\nLines of held-out text that llama.cpp splits into other tokens: {differ} of {lines:,}."
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    settings.offline()
+    out = Path(settings.FAMILY["base-model"])
+    network, tokenizer = model.load(str(out), "cpu")
+    recipe = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
+    figure([json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()], out)
+    facts = data.load("facts", "facts")
     chance = sum(1 / len(fact["options"]) for fact in facts if not fact["known"]) / sum(not fact["known"] for fact in facts)
-    pairs_right = grammar(network, tokenizer)
-    shots = {count: in_context(network, tokenizer, count) for count in (0, 4)}
     new_share, sentences = novelty(network, tokenizer, recipe["seed"], recipe["documents"])
     samples = generate.continue_text(network, tokenizer, OPENINGS, max_new_tokens=70, temperature=0.8, seed=0)
-    metrics = {
-        "held-out loss": held_out.nats_per_token, "bits per byte": held_out.bits_per_byte, "known facts": cloze[True],
-        "new facts": cloze[False], "grammar": pairs_right["all"], "zero-shot": shots[0], "four-shot": shots[4],
-    }  # fmt: skip
+    family = members()
+    for row, folder in zip(family, map(Path, settings.FAMILY.values()), strict=True):
+        manifest = {
+            **json.loads((folder / "recipe.json").read_text(encoding="utf-8")), "versions": artefact.versions(),
+            "weights": artefact.digest(folder / "model.safetensors"), "tokenizer": artefact.digest(folder / "tokenizer.json"),
+            "metrics": {name: asdict(value) for name, value in row.items() if isinstance(value, evaluate.Interval)},
+        }  # fmt: skip
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     planned = Recipe(**{name: recipe[name] for name in asdict(Recipe())})
-    copying = sum(copying_share(planned, tokens) * planned.batch_tokens for tokens in range(0, planned.tokens, planned.batch_tokens))
-    manifest = {
-        **recipe, "versions": artefact.versions(), "weights": artefact.digest(out / "model.safetensors"),
-        "tokenizer": artefact.digest(out / "tokenizer.json"),
-        "metrics": {name: asdict(value) for name, value in metrics.items()},
-    }  # fmt: skip
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    copying = sum(copying_share(planned, tokens) * planned.batch_tokens for tokens in range(0, recipe["read"], planned.batch_tokens))
+    pairs_right = grammar(network, tokenizer)
     text = Template((HERE / "cards" / "base-model.md").read_text(encoding="utf-8")).substitute(
-        parameters=f"{model.parameters(network)['total']:,}", tokens=f"{recipe['tokens']:,}", minutes=round(recipe["seconds"] / 60),
-        measures=table([{"measure": name, "value": value} for name, value in metrics.items()]),
+        parameters=f"{family[0]['parameters']:,}", tokens=f"{recipe['read']:,}", minutes=round(recipe["seconds"] / 60),
+        measures=table([{"measure": name, "value": value} for name, value in family[0].items() if isinstance(value, evaluate.Interval)]),
+        family=table([{name: value for name, value in row.items() if name not in ("bits per byte", "grammar")} for row in family]),
         pairs=table([{"pairs": name, "right": value} for name, value in pairs_right.items() if name != "all"]),
-        genres=table(by_genre(network, tokenizer, unseen)),
+        genres=table(by_genre(network, tokenizer, data.load("corpus", "held_out")[:400])), abilities=abilities_table(out),
         tasks=", ".join(PATTERN_TASKS), chance=f"{chance:.2f}", new_share=f"{100 * new_share:.0f}", sentences=sentences,
         samples="\n\n".join(f"> **{opening}**{said}".replace("\n", "  \n> ") for opening, said in zip(OPENINGS, samples, strict=True)),
-        calibration=calibration_table(out, manifest["weights"]), layers=recipe["layers"], hidden=recipe["hidden_size"],
-        device=recipe["device"], copying=f"{100 * copying / recipe['tokens']:.0f}",
+        calibration=calibration_table(out, artefact.digest(out / "model.safetensors")), layers=recipe["layers"],
+        hidden=recipe["hidden_size"], device=recipe["device"],
+        late=f"{recipe['late_tokens'] / 1e6:.0f}", copying=f"{100 * copying / recipe['read']:.0f}",
     )  # fmt: skip
     (out / "README.md").write_text(text, encoding="utf-8")
 

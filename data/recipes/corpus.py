@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
 from importlib import import_module
-from itertools import accumulate
+from itertools import accumulate, product
 from random import Random
 
 from .pen import Pen
@@ -44,6 +44,8 @@ SHARES: dict[str, dict[str, float]] = {
         "sentence_pairs": 8, "phrase_book": 1.5, "french_lesson": 2, "dictionary": 1, "said_in_french": 1, "bilingual_story": 1.5,
     },
 }  # fmt: skip
+# What the last stage of pre-training has more of: genre -> its share there.
+LATE = {"reading": 90, "register": 3, "portraits": 7, "ways_to_work": 4, "plain": 9}
 SAMPLE_FOR_LENGTH = 60
 
 
@@ -58,11 +60,11 @@ def genres() -> dict[str, Genre]:
 
 
 @cache
-def _cumulative() -> tuple[list[str], list[float]]:
+def _cumulative(late: bool) -> tuple[list[str], list[float]]:
     """Genre names with cumulative probabilities per document: a genre of long documents is drawn less often."""
     names, weights = [], []
     for shares in SHARES.values():
-        for name, share in shares.items():
+        for name, share in (shares | {name: LATE[name] for name in shares.keys() & LATE.keys() if late}).items():
             pens = (Pen("train", f"length-{index}", open_names=True) for index in range(SAMPLE_FOR_LENGTH))
             words = sum(len(genres()[name](pen).split()) for pen in pens)
             names.append(name)
@@ -77,20 +79,25 @@ class Document:
     text: str
 
 
-def document(split: str, index: int, seed: int = 0) -> Document:
+def document(split: str, index: int, seed: int = 0, late: bool = False) -> Document:
     """Document number `index` of a split. Visitors and places are called something new each time (`open_names`)."""
-    names, cumulative = _cumulative()
-    draw = Random(f"genre-{split}-{seed}-{index}").random()
+    names, cumulative = _cumulative(late)
+    number = f"{seed}-late-{index}" if late else f"{seed}-{index}"
+    draw = Random(f"genre-{split}-{number}").random()
     genre = next(name for name, limit in zip(names, cumulative, strict=True) if draw <= limit)
-    return Document(genre, genres()[genre](Pen(split, f"{seed}-{index}", open_names=True)))
+    return Document(genre, genres()[genre](Pen(split, number, open_names=True)))
 
 
 @dataclass
 class Stream:
-    """All documents of a split in order, without repetitions. `position` and `seen` are the whole state."""
+    """All documents of a split in order, without repetitions; `late`: in the mix of the last stage of pre-training.
+
+    `late`, `position` and `seen` are the whole state.
+    """
 
     split: str = "train"
     seed: int = 0
+    late: bool = False
     position: int = 0
     seen: set[int] = field(default_factory=set)
     repeated: int = 0
@@ -100,7 +107,7 @@ class Stream:
 
     def __next__(self) -> Document:
         while True:
-            drawn = document(self.split, self.position, self.seed)
+            drawn = document(self.split, self.position, self.seed, self.late)
             self.position += 1
             digest = int.from_bytes(blake2b(drawn.text.encode(), digest_size=8).digest(), "little")
             if digest not in self.seen:
@@ -110,10 +117,10 @@ class Stream:
 
 
 def digest(split: str, seed: int, documents: int = 2_000) -> str:
-    """Of the first documents: tells whether the recipes still write what a model was trained on."""
+    """Of the first documents of both mixes: tells whether the recipes still write what a model was trained on."""
     found = blake2b(digest_size=16)
-    for index in range(documents):
-        found.update(document(split, index, seed).text.encode() + b"\0")
+    for late, index in product((False, True), range(documents // 2)):
+        found.update(document(split, index, seed, late).text.encode() + b"\0")
     return found.hexdigest()
 
 

@@ -2,9 +2,10 @@
 
 One model, one stream of Brightwater text, next-token loss on every token. Matrices inside the blocks are trained with
 Muon (Jordan et al., 2024; `torch.optim.Muon`), embeddings and norms with AdamW; the learning rate is constant and falls
-linearly to zero over the last part (warm-up, stable, decay). The first tokens are read in rows of 256, the rest in rows
-of 512, because short rows cost less. State is saved every few minutes; the same command takes it up again. The weights at each
-probe are kept beside it (at-2M, at-4M ...).
+linearly to zero over the last third (warm-up, stable, decay). A late stage then reads more of what the model is weak in
+(corpus.LATE), above all passages with questions, at a rate that falls to zero once more. The first tokens are read in
+rows of 256, the rest in rows of 512, because short rows cost less. State is saved every few minutes; the same command
+takes it up again. The weights at each probe are kept beside it (at-4M, at-8M ...).
 
 Copying from the context needs heads that look back and a later head that uses them (Olsson et al., 2022). In a model
 this small on a corpus this small the pair was not found in 13 million tokens, so it is helped three times. Three heads
@@ -45,7 +46,9 @@ class Recipe:
     """What may be varied. Lengths are in tokens."""
 
     seed: int = 0
-    tokens: int = 60_000_000
+    tokens: int = 48_000_000
+    late_tokens: int = 8_000_000
+    late_rate: float = 0.6
     batch_tokens: int = 4_096
     short_row: int = 256
     short_share: float = 0.6
@@ -54,7 +57,7 @@ class Recipe:
     muon_learning_rate: float = 3e-3
     adam_learning_rate: float = 2e-3
     copying_tokens: int = 1_800_000
-    probe_every: int = 2_000_000
+    probe_every: int = 4_000_000
     embedding_deviation: float = 0.06
     hidden_size: int = 256
     layers: int = 4
@@ -105,7 +108,7 @@ def look_back(model: LlamaForCausalLM) -> None:
 
 
 def copying_share(recipe: Recipe, tokens: int) -> float:
-    """Share of the rows after `tokens` tokens that are there to be copied: all, then 10 %, in the decay 5 %."""
+    """Share of the rows after `tokens` tokens that are there to be copied: all, then 10 %, from the decay on 5 %."""
     if tokens < recipe.copying_tokens:
         return 1.0
     return 0.1 if rate(recipe, tokens) >= 1 else 0.05
@@ -149,6 +152,7 @@ class Rows:
     def __init__(self, tokenizer, seed: int):
         self.tokenizer = tokenizer
         self.stream = Stream("train", seed)
+        self.early = 0   # documents of the first mix, once the late stage has begun
         self.left: list[int] = []
 
     def batch(self, tokens: int, row: int) -> torch.Tensor:
@@ -162,11 +166,20 @@ class Rows:
         taken, self.left = self.left[:needed], self.left[needed:]
         return torch.tensor(taken).view(rows, row + 1)
 
+    def go_on_late(self) -> None:
+        """From here on the documents are those of the last stage."""
+        if not self.stream.late:
+            self.early, self.stream.late, self.stream.position = self.stream.position, True, 0
+
     def state(self) -> dict:
         seen = np.fromiter(self.stream.seen, dtype=np.uint64, count=len(self.stream.seen))
-        return {"position": self.stream.position, "repeated": self.stream.repeated, "seen": seen, "left": np.array(self.left, np.uint16)}
+        return {
+            "early": self.early, "late": self.stream.late, "position": self.stream.position, "repeated": self.stream.repeated,
+            "seen": seen, "left": np.array(self.left, np.uint16),
+        }  # fmt: skip
 
     def load(self, state: dict) -> None:
+        self.early, self.stream.late = state["early"], state["late"]
         self.stream.position, self.stream.repeated = state["position"], state["repeated"]
         self.stream.seen = set(state["seen"].tolist())
         self.left = state["left"].tolist()
@@ -182,7 +195,9 @@ def optimisers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opti
 
 
 def rate(recipe: Recipe, tokens: int) -> float:
-    """Share of the peak learning rate after `tokens` tokens: warm-up, stable, linear decay."""
+    """Share of the peak learning rate after `tokens` tokens: warm-up, stable, linear decay; the late stage decays again."""
+    if tokens >= recipe.tokens:
+        return max(0.0, recipe.late_rate * (1 - (tokens - recipe.tokens) / recipe.late_tokens))
     warm = (tokens + recipe.batch_tokens) / (recipe.warm_up_steps * recipe.batch_tokens)
     decay = (recipe.tokens - tokens) / (recipe.decay_share * recipe.tokens)
     return max(0.0, min(1.0, warm, decay))
@@ -195,7 +210,7 @@ def texts(seed: int, count: int) -> Iterator[str]:
 
 
 def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
-    """Train until recipe.tokens, or stop (resumable) when `minutes` have passed."""
+    """Train until all tokens are read, or stop (resumable) when `minutes` have passed."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "tokenizer.json").exists():
         tokenizers.train(texts(recipe.seed, TOKENIZER_DOCUMENTS), CONTEXT).save_pretrained(folder)
@@ -224,7 +239,10 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
 
     compiled = torch.compile(loss_of)
     began, saved_at, losses = time.perf_counter(), time.perf_counter(), []
-    while tokens < recipe.tokens and time.perf_counter() - began < 60 * minutes:
+    total = recipe.tokens + recipe.late_tokens
+    while tokens < total and time.perf_counter() - began < 60 * minutes:
+        if tokens >= recipe.tokens:
+            rows.go_on_late()
         row = recipe.short_row if tokens < recipe.short_share * recipe.tokens else CONTEXT
         batch = put_copying(rows.batch(recipe.batch_tokens, row), recipe, tokens, len(tokenizer)).to(device)
         share = rate(recipe, tokens)
@@ -238,7 +256,7 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
             optimiser.zero_grad(set_to_none=True)
         losses.append(loss.item())
         before, tokens = tokens, tokens + recipe.batch_tokens
-        done = tokens >= recipe.tokens
+        done = tokens >= total
         if tokens // recipe.probe_every > before // recipe.probe_every or done:
             elapsed = seconds + time.perf_counter() - began
             point = {"tokens": tokens, "seconds": round(elapsed), "loss": round(sum(losses) / len(losses), 4), **probe(model, tokenizer)}
@@ -255,8 +273,9 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
             })  # fmt: skip
             model.save_pretrained(folder)
             made = {
-                **asdict(recipe), "tokens": tokens, "seconds": round(seconds + saved_at - began), "device": machine(device),
-                "documents": rows.stream.position, "repeated": rows.stream.repeated, "stream": digest("train", recipe.seed),
+                **asdict(recipe), "read": tokens, "seconds": round(seconds + saved_at - began), "device": machine(device),
+                "documents": [rows.early, rows.stream.position] if rows.stream.late else [rows.stream.position, 0],
+                "repeated": rows.stream.repeated, "stream": digest("train", recipe.seed),
             }  # fmt: skip
             (folder / "recipe.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
 
