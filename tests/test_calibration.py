@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from data.recipes import calibrate
 from ftlib import artefact, data, evaluate
 
@@ -11,16 +13,47 @@ WEIGHTS = artefact.digest(MODEL / "model.safetensors")
 TABLE = json.loads((MODEL / "calibration.json").read_text())
 
 
+def records() -> list[calibrate.Record]:
+    return [calibrate.Record(MODEL / f"{name}.jsonl", WEIGHTS) for name in ("calibration", "sweep")]
+
+
 def test_the_table_is_that_of_the_record_of_runs():
-    assert calibrate.summary(MODEL / "calibration.jsonl", WEIGHTS) == TABLE
+    assert calibrate.summary(*records()) == TABLE
 
 
-def test_every_set_was_run_with_every_seed():
-    assert list(TABLE["sets"]) == list(TABLE["forgetting"]) == list(calibrate.SETS)
+def test_every_set_was_run_with_every_seed_or_is_named_as_not_calibrated_yet():
+    assert all(list(TABLE[part]) == list(TABLE["sets"]) for part in ("forgetting", "at_equal_scores"))
+    left = [name for name in calibrate.EPOCHS if name not in TABLE["sets"]]
+    card = (MODEL / "README.md").read_text()
+    assert (f"Not calibrated yet: {', '.join(left)}." in card) is bool(left)
     for columns in TABLE["sets"].values():
         seeds = {what: column["seeds"] for what, column in columns.items()}
-        assert seeds == {"base": 1, **dict.fromkeys(("full", "lora", "full_50", "full_500"), calibrate.SEEDS)}
+        assert seeds == {what: calibrate.SEEDS if count else 1 for what, count in calibrate.RUNS.items()}
         assert all(column["low"] <= column["mean"] <= column["high"] for column in columns.values())
+
+
+def test_a_rate_is_the_best_of_its_sweep_on_every_seed():
+    _, swept = records()
+    for name in TABLE["sets"]:
+        for method, rates in calibrate.RATES.items():
+            points = calibrate.averages(swept, name, method)
+            assert {point["learning_rate"] for point in points} >= set(rates)
+            best = max(points, key=lambda point: point["score"])
+            assert calibrate.best_rate(swept, name, method) == best["learning_rate"]
+            assert len(swept.of(set=name, method=method, learning_rate=rates[0])) == calibrate.SEEDS
+
+
+@pytest.mark.parametrize("method", calibrate.RATES)
+def test_at_equal_scores_neither_method_is_below_what_both_can_reach(method):
+    _, swept = records()
+    for name, found in TABLE["at_equal_scores"].items():
+        [point] = [
+            point
+            for point in calibrate.averages(swept, name, method)
+            if point["learning_rate"] == found[f"learning_rate_{method}"]
+        ]
+        assert point["score"] >= found["score"] - 1e-4
+        assert round(point["known_facts"], 4) == found[f"known_facts_{method}"]
 
 
 def test_forgetting_is_measured_on_what_the_base_model_knew():
@@ -35,4 +68,5 @@ def test_forgetting_is_measured_on_what_the_base_model_knew():
 def test_the_card_and_the_manifest_are_of_these_weights():
     manifest = json.loads((MODEL / "manifest.json").read_text())
     assert manifest["weights"] == TABLE["weights"] == WEIGHTS
-    assert "Not calibrated yet" not in (MODEL / "README.md").read_text()
+    card = (MODEL / "README.md").read_text()
+    assert "Not measured yet" not in card

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -13,7 +14,7 @@ from .grammar import expand, lexicon, patterns, tidy
 from .world import Person, Place, Product, Shop, Town, world
 
 T = TypeVar("T")
-
+THRICE = re.compile(r"(.)\1\1")   # a letter three times over, where two halves of a name meet
 
 
 class Pen:
@@ -76,7 +77,7 @@ class Pen:
         """Somebody passing through: a made-up surname, to be copied and not remembered; no facts beyond name and gender."""
         gender = self.pick(("she", "he"))
         surname = self.new_name() if self.open_names else self.pick(lexicon("visitor_start"))
-        surname += self.pick(lexicon("visitor_ending"))
+        surname = THRICE.sub(r"\1\1", surname + self.pick(lexicon("visitor_ending")))
         return Person(self.pick(_first_names(gender)), surname, gender, self.number(18, 80))
 
     def new_name(self) -> str:
