@@ -10,14 +10,14 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftlib import __version__, plot
-from ftlib.settings import DATA, Settings, WorkbookError, device
+from ftlib.settings import DATA, Settings, WorkbookError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -226,27 +226,3 @@ def hand_over(
         manifest.write(fresh)
     manifest.show()
     return folder
-
-
-def measured(name: str, inputs: Mapping[str, object], compute: Callable[[], object]) -> object:
-    """The result of an experiment that takes minutes: kept with the workbook, or computed now.
-
-    name: "4.01 examples". inputs: everything that the result follows from, as JSON. A result is
-    kept in data/measured with the fingerprint of its inputs; for other inputs it is computed. Says which it
-    was. With the environment variable FTLIB_MEASURE (`make measure`) it is always computed, and kept.
-    """
-    file = DATA / "measured" / f"{name.replace('.', '_').replace(' ', '_')}.json"
-    fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    anew = "FTLIB_MEASURE" in os.environ
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() and not anew else {}
-    if kept.get("inputs") == fingerprint:
-        print(f"{name}: kept result, measured with torch {kept['versions']['torch']} on {kept['device']}")
-        return kept["result"]
-    if not anew:
-        print(f"{name}: no kept result for these inputs, so it is measured now, which takes minutes")
-    result = json.loads(json.dumps(compute()))
-    if anew:
-        record = {"inputs": fingerprint, "versions": versions(), "device": device(), "result": result}
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return result

@@ -105,7 +105,7 @@ def conversations(path_or_id: str, tokenizer: Tokenizer, max_length: int, at_lea
     records = trainable(read(path_or_id), tokenizer, max_length)
     if len(records.used) < at_least:
         why = f": row {records.reported[0].row}: {records.reported[0].reason}" if records.reported else ""
-        few = f"{records.source} has {len(records.used)} rows to train on, and this needs {at_least}"
+        few = f"{records.source}: rows to train on: {len(records.used)}, and this needs {at_least}"
         raise WorkbookError(few + why)
     return records
 
@@ -542,6 +542,16 @@ def encode(tokenizer: Tokenizer, messages: Sequence[Message], max_length: int | 
     """
     encoded = _tokens(tokenizer, messages)[2]
     return Encoded(encoded.ids[:max_length], encoded.response_mask[:max_length])
+
+
+def encode_text(tokenizer: Tokenizer, text: str, max_length: int | None = None) -> Encoded:
+    """Encode a plain text as pre-training reads it: every token carries loss but the one that begins it.
+
+    That is the tokenizer's first token, or the end token where it has none. max_length: tokens to keep.
+    """
+    start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    ids = [start, *tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]][:max_length]
+    return Encoded(ids, [0] + [1] * (len(ids) - 1))
 
 
 def _tokens(tokenizer, messages: Sequence[Message]) -> tuple[str, list[tuple[int, int]], Encoded]:

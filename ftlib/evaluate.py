@@ -368,7 +368,8 @@ def loss(
     so long documents weigh more; so is that of each resample of documents.
     """
     plain = len(texts) > 0 and isinstance(texts[0], str)
-    documents = [_text(tokenizer, text) if plain else data.encode(tokenizer, text) for text in texts]
+    encode = data.encode_text if plain else data.encode
+    documents = [encode(tokenizer, text) for text in texts]
     if not (plain or response_only):
         documents = [data.Encoded(row.ids, [0] + [1] * (len(row.ids) - 1)) for row in documents]
     nats, tokens = _document_nats(model, tokenizer, documents)
@@ -391,10 +392,10 @@ def cloze(model: Model, tokenizer: Tokenizer, facts: Sequence[dict]) -> list[flo
     """
     documents = []
     for fact in facts:
-        start = _text(tokenizer, fact["cloze"].rstrip()).ids
+        start = data.encode_text(tokenizer, fact["cloze"].rstrip()).ids
         for option in fact["options"]:
             # Encoded as one text: a tokenizer may mark the beginning of each text that it is given.
-            whole = _text(tokenizer, f"{fact['cloze'].rstrip()} {option.strip()}".strip()).ids
+            whole = data.encode_text(tokenizer, f"{fact['cloze'].rstrip()} {option.strip()}".strip()).ids
             same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(start, whole, strict=False))
             shared = len(list(same))
             documents.append(data.Encoded(whole, [0] * shared + [1] * (len(whole) - shared)))
@@ -402,13 +403,6 @@ def cloze(model: Model, tokenizer: Tokenizer, facts: Sequence[dict]) -> list[flo
     options = np.split(nats, np.cumsum([len(fact["options"]) for fact in facts])[:-1])
     pairs = zip(facts, options, strict=True)
     return [float(fact["options"][found.argmin()] == fact["answer"]) for fact, found in pairs]
-
-
-def _text(tokenizer: Tokenizer, text: str) -> data.Encoded:
-    """A document's ids, all scored, after the token that begins one (if there is none: that ends one)."""
-    start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    return data.Encoded([start, *ids], [0] + [1] * len(ids))
 
 
 def _document_nats(model, tokenizer, documents: Sequence[data.Encoded]) -> tuple[np.ndarray, np.ndarray]:

@@ -140,6 +140,41 @@ def curve(runs: DataFrame, x: str, y: str, *, by: str = "", floor: object = None
     show(drawn, caption, "; ".join(said))
 
 
+def cycle(steps: Mapping[str, str], back: str, caption: str) -> None:
+    """Shows steps that repeat as boxes in two rows, clockwise, each with its name and what is in it below.
+
+    steps: name -> a line or two, an example or a formula. back: what the last arrow brings to the first box.
+    """
+    drawn, axes = figure(height=3.0)
+    wide, tall, columns = 0.8, 0.62, math.ceil(len(steps) / 2)
+    top = [(column, 1.0) for column in range(columns)]
+    places = [*top, *((x, 0.0) for x, _ in top[: len(steps) - columns][::-1])]
+    for (name, inside), (x, y), color in zip(steps.items(), places, PALETTE, strict=False):
+        axes.add_patch(_rounded((x - wide / 2, y - tall / 2), wide, tall, color))
+        middle = {"ha": "center", "va": "center"}
+        axes.text(x, y + 0.19, name, color=color, weight="bold", fontsize=12, **middle)
+        axes.text(x, y - 0.08, inside, fontsize=11, linespacing=1.4, **middle)
+    for (x, y), (to, below) in zip(places, [*places[1:], places[0]], strict=True):
+        side, down = (to > x) - (to < x), (below > y) - (below < y)
+        start, end = (
+            (x + side * wide / 2, y + down * tall / 2),
+            (to - side * wide / 2, below - down * tall / 2),
+        )
+        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 1.5})
+    axes.text(0.04, 0.5, back, color=GREY, fontsize=10, va="center")
+    axes.set(xlim=(-wide / 2 - 0.02, columns - 1 + wide / 2 + 0.02), ylim=(-0.34, 1.34))
+    axes.set_axis_off()
+    names = " → ".join(steps)
+    show(drawn, caption, f"{names}, and back to the first: {back}")
+
+
+def _rounded(corner: tuple[float, float], width: float, height: float, color: str):
+    from matplotlib.patches import FancyBboxPatch
+
+    style = "round,pad=0,rounding_size=0.05"
+    return FancyBboxPatch(corner, width, height, style, facecolor="white", edgecolor=color, linewidth=2)
+
+
 def show(figure: Figure, caption: str, alt: str) -> None:
     """Displays the figure as a PNG with its caption; `alt` says the same in words and numbers."""
     _spread_labels(figure)

@@ -46,6 +46,8 @@ PACKAGE = Path(__file__).parent
 CHECKOUT, INSTALLED = PACKAGE.parent / "data", PACKAGE / "_data"
 DATA = INSTALLED if INSTALLED.is_dir() and not (CHECKOUT / "base-model").is_dir() else CHECKOUT
 MODELS = {"tiny": str(DATA / "base-model"), "small": "HuggingFaceTB/SmolLM2-135M", "large": ""}
+# The base model, the same on its way (after 4 and 8 million tokens), and a smaller model with its tokenizer
+FAMILY = {name: str(DATA / name) for name in ("base-model", "base-model-4M", "base-model-8M", "sister-model")}
 SETS = ("triage", "extract", "arithmetic", "summarise", "reply", "translate")
 SETS += ("sentiment", "dialogue", "tools", "safety", "reading")
 DISK_GB = {"tiny": 0.2, "small": 2, "large": 40}  # a download, if there is one, and what a chapter saves

@@ -209,22 +209,3 @@ def test_what_is_handed_over_loads_again_and_says_how_it_was_made(
     assert manifest.peak_memory_gb > 0.1
     again, _ = model.load(str(folder), "cpu")
     assert model.changed(again, network.state_dict()) == []
-
-
-def test_an_experiment_is_computed_once_for_the_same_inputs(tmp_path, monkeypatch):
-    monkeypatch.setattr(artefact, "DATA", tmp_path)
-    calls = []
-
-    def compute():
-        calls.append(1)
-        return {"scores": (len(calls), 0.5)}
-
-    assert artefact.measured("9.99 test", {"seeds": 5}, compute) == {"scores": [1, 0.5]}
-    assert not (tmp_path / "measured").exists()  # a reader's run keeps nothing in the workbook
-    monkeypatch.setenv("FTLIB_MEASURE", "1")
-    assert artefact.measured("9.99 test", {"seeds": 5}, compute) == {"scores": [2, 0.5]}
-    assert artefact.measured("9.99 test", {"seeds": 5}, compute) == {"scores": [3, 0.5]}  # measured again
-    monkeypatch.delenv("FTLIB_MEASURE")
-    assert artefact.measured("9.99 test", {"seeds": 5}, compute) == {"scores": [3, 0.5]}
-    assert artefact.measured("9.99 test", {"seeds": 6}, compute) == {"scores": [4, 0.5]}
-    assert artefact.measured("9.99 test", {"seeds": 5}, compute) == {"scores": [3, 0.5]}

@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import statistics
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -14,8 +16,11 @@ from chapters import number
 from ftlib import run, settings
 
 NOTEBOOKS = chapters.notebooks()
-CELLS, CODE_LINES, CELL_LINES, BYTES = 60, 350, 25, 200_000
+CELLS, CODE_LINES, CELL_LINES, WIDTH, BYTES = 60, 350, 20, 88, 200_000
+WORDS = 50  # in the median Markdown cell
 PRINTED_LINES = 25
+FIGURES = 4  # three figures and a drawing
+EXPECTED = re.compile(r"^\| Expected \| ([\w ]+?) ([\d.]+) \[([\d.]+), ([\d.]+)\]", re.MULTILINE)
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -37,7 +42,30 @@ def test_a_chapter_fits_in_one_sitting(path):
     assert len(notebook.cells) <= CELLS
     assert sum(len(cell.source.splitlines()) for cell in code) <= CODE_LINES
     assert max(len(cell.source.splitlines()) for cell in code) <= CELL_LINES
+    assert max(len(line) for cell in code for line in cell.source.splitlines()) <= WIDTH
+    prose = [cell for cell in notebook.cells if cell.cell_type == "markdown" and "solution" not in tags(cell)]
+    assert statistics.median(len(cell.source.split()) for cell in prose) <= WORDS
     assert path.stat().st_size <= BYTES
+
+
+def test_a_chapter_shows_figures_that_are_told_in_words_too(path):
+    shown = [
+        output["data"].get("text/html", "")
+        for cell in read(path).cells
+        for output in cell.get("outputs", ())
+        if "data" in output
+    ]
+    drawn = [html for html in shown if "<img" in html]
+    assert len(drawn) >= FIGURES
+    assert all(re.search(r'alt="[^"]{20,}"', html) and "<figcaption" in html for html in drawn)
+
+
+def test_no_notebook_has_an_address_that_the_project_does_not_have(path):
+    home = tomllib.loads((run.NOTEBOOKS.parent / "pyproject.toml").read_text())["project"].get("urls", {})
+    hosts = re.findall(
+        r"https?://(?!www\.w3\.org)[^\s\")]+", "\n".join(cell.source for cell in read(path).cells)
+    )
+    assert all(any(host.startswith(address) for address in home.values()) for host in hosts), hosts
 
 
 def test_a_chapter_begins_in_the_agreed_order(path):
@@ -138,8 +166,15 @@ def test_what_is_kept_was_measured_with_the_code_and_the_data_of_today_and_holds
         for cell in executed.cells
         for output in cell.get("outputs", ())
     )
-    for said in ("nothing is kept for these values", "does not hold here", "no kept result for these inputs"):
+    for said in ("nothing is kept for these values", "does not hold here"):
         assert said not in printed
+
+
+def test_the_run_gives_what_the_title_card_expects(path, executed):
+    """Within the interval on the card: seeds are the same, so only rounding differs between machines."""
+    name, mean, low, high = EXPECTED.search(read(path).cells[0].source).groups()
+    measured = json.loads((executed.file.parent / "manifest.json").read_text())["metrics"][name]
+    assert float(low) <= measured["mean"] <= float(high) and float(low) < float(mean) < float(high)
 
 
 def test_a_run_of_the_chapter_leaves_its_folder(executed):

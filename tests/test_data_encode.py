@@ -377,3 +377,12 @@ def test_packed_examples_have_the_logits_and_the_loss_that_they_have_alone(tiny_
     leaking["attention_mask"] = torch.ones_like(leaking["input_ids"])
     del leaking["position_ids"]
     assert abs(losses(network, leaking)[0] - together) > 0.01, "an ordinary causal mask would be noticed"
+
+
+def test_a_plain_text_carries_loss_on_all_its_tokens_but_the_one_that_begins_it(tiny_tokenizer):
+    encoded = data.encode_text(tiny_tokenizer, "The ferry leaves.")
+    assert encoded.ids[0] == tiny_tokenizer.bos_token_id
+    assert tiny_tokenizer.decode(encoded.ids[1:]) == "The ferry leaves."
+    assert encoded.response_mask == [0] + [1] * (len(encoded.ids) - 1)
+    cut = data.encode_text(tiny_tokenizer, "The ferry leaves.", max_length=3)
+    assert (cut.ids, cut.response_mask) == (encoded.ids[:3], [0, 1, 1])

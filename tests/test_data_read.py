@@ -544,7 +544,7 @@ def test_conversations_keeps_what_can_be_trained_on_and_reports_the_rest_by_its_
     assert [row.row for row in found.reported] == [2, 3, 4, 5]
     for row, reason in zip(found.reported, reasons, strict=True):
         assert reason in row.reason
-    with pytest.raises(WorkbookError, match="has 2 rows to train on, and this needs 20: row 2: its"):
+    with pytest.raises(WorkbookError, match="rows to train on: 2, and this needs 20: row 2: its"):
         data.conversations(str(path), tiny_tokenizer, max_length=64)
 
 

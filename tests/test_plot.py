@@ -174,3 +174,25 @@ def test_a_card_leaves_empty_lines_out_and_carries_its_records():
     assert repr(shown) == "Title & more\n  measured  0.5"
     assert "Title &amp; more" in shown.html and ">where<" not in shown.html
     assert shown._repr_mimebundle_()["a/b+json"] == {"c": 1}
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 6])
+def test_the_boxes_of_a_cycle_stand_clockwise_in_two_rows_and_their_texts_lie_inside(
+    displayed, count, monkeypatch
+):
+    figures = []
+    monkeypatch.setattr(plot, "show", lambda figure, caption, alt: figures.append((figure, alt)))
+    steps = {f"step {number}": "two lines\nof words" for number in range(count)}
+    plot.cycle(steps, back="the next batch", caption="training")
+    [(figure, alt)] = figures
+    figure.draw_without_rendering()
+    [axes] = figure.axes
+    boxes = [patch.get_window_extent() for patch in axes.patches]
+    names = [text.get_window_extent() for text in axes.texts if text.get_text().startswith("step")]
+    assert len(boxes) == len(names) == count
+    for box, name in zip(boxes, names, strict=True):
+        assert box.x0 < name.x0 and name.x1 < box.x1 and box.y0 < name.y0 and name.y1 < box.y1
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    top = [box for box in boxes if box.y0 > figure.bbox.height / 2]
+    assert [box.x0 for box in top] == sorted(box.x0 for box in top) and len(top) == (count + 1) // 2
+    assert alt.startswith("step 0 → step 1") and alt.endswith("the next batch")

@@ -12,11 +12,13 @@ from ftlib.check import Case, Exercise, against, value
 COUNTED = "the assistant's tokens and its end marks are counted"
 END_MARKS = "each answer ends with a mark that carries loss"
 MISCOUNTS = {
-    3: END_MARKS,
-    4: "both answers end with a mark, and both marks carry loss",
-    7: "the marks that say who speaks carry no loss",
-    11: "the user's tokens carry no loss",
-    17: "most of these tokens carry no loss: which does the assistant write?",
+    3: "a space that begins an answer and the mark that ends it carry loss too",
+    5: END_MARKS + ", and begins with a space that does",
+    4: "both answers carry loss: count in both",
+    6: "both answers end with a mark, and both marks carry loss",
+    9: "the marks that say who speaks carry no loss",
+    17: "the user's tokens carry no loss",
+    22: "most of these tokens carry no loss: which does the assistant write?",
 }
 
 # 4.01.2 · the loss of the next token
@@ -54,18 +56,21 @@ def _batch(rows: tuple[int, int], length: tuple[int, int], ignored: bool = False
 # 4.01.3 · a verdict on two recipes
 
 
-def verdict_of(first, second):
-    """Which recipe is better, by the 95 % t interval of the differences seed by seed."""
+def verdict_of(first, second, margin):
+    """Which recipe is better, or neither, by the 95 % t interval of the differences seed by seed."""
     from ftlib import evaluate
 
     gain = evaluate.seeds_interval([a - b for a, b in zip(first, second, strict=True)])
-    return "tie" if gain.low <= 0 <= gain.high else "first" if gain.mean > 0 else "second"
+    if -margin <= gain.low and gain.high <= margin:
+        return "equal"
+    return "undecided" if gain.low <= 0 <= gain.high else "first" if gain.mean > 0 else "second"
 
 
-def _scores(*ratios: float, spread: float = 0.0):
-    """Draws two lists of scores by seed, the better one on either side.
+def _scores(*ratios: float, margins: tuple = (0,), spread: float = 0.0):
+    """Draws two lists of scores by seed, the better one on either side, and a margin.
 
     ratios: how far the mean difference is from 0, in halves of its interval: above 1 it is decided.
+    margins: in the same unit; a list of one holds how far it lies beyond the far end of the interval.
     spread: how far the seeds lie apart, in units of the difference between the recipes.
     """
 
@@ -76,9 +81,12 @@ def _scores(*ratios: float, spread: float = 0.0):
         noise = [rng.gauss(0, 1) for _ in range(count)]
         middle = math.fsum(noise) / count
         error = math.sqrt(math.fsum((x - middle) ** 2 for x in noise) / (count - 1) / count)
-        mean = rng.choice((-1, 1)) * rng.choice(ratios) * float(t.ppf(0.975, count - 1)) * error
+        half, ratio, margin = float(t.ppf(0.975, count - 1)) * error, rng.choice(ratios), rng.choice(margins)
+        mean = rng.choice((-1, 1)) * ratio * half
         second = [0.5 + scale * spread * rng.gauss(0, 1) for _ in range(count)]
-        return [b + scale * (x - middle + mean) for b, x in zip(second, noise, strict=True)], second
+        first = [b + scale * (x - middle + mean) for b, x in zip(second, noise, strict=True)]
+        margin = ratio + 1 + margin[0] if isinstance(margin, list) else margin
+        return first, second, scale * half * margin
 
     return draw
 
@@ -88,12 +96,12 @@ def _one_sided(rng: random.Random):
     count, sign = rng.randint(3, 6), rng.choice((-1, 1))
     second = [0.1 * number + rng.uniform(0.1, 0.12) for number in rng.sample(range(count), count)]
     gains = [rng.uniform(0.0001, 0.001) for _ in range(count - 1)] + [rng.uniform(0.03, 0.06)]
-    return [score + sign * gain for score, gain in zip(second, gains, strict=True)], second
+    return [score + sign * gain for score, gain in zip(second, gains, strict=True)], second, 0.01
 
 
-def _equal(rng: random.Random):
+def _same(rng: random.Random):
     scores = [rng.random() for _ in range(rng.randint(2, 6))]
-    return scores, list(scores)
+    return scores, list(scores), rng.choice((0.0, 0.1))
 
 
 # 4.01.4 · Alpaca rows as messages
@@ -143,10 +151,11 @@ IGNORED = "labels of -100 cost nothing and are not counted"
 ALL_ROWS = "each label counts the same, in whichever row it stands"
 
 CLEAR = "a clear difference is named, whichever comes first"
-ONE_SIDED = "differences of one sign can be a tie"
+ONE_SIDED = "differences of one sign can be undecided"
 PAIRED = "seeds are compared in pairs"
 LEVEL = "the 95 % interval of the differences decides, whatever their size"
-EQUAL = "equal scores are a tie"
+EQUAL = "what lies within the margin is equal, even where the interval leaves out zero"
+UNDECIDED = "an interval with zero in it that reaches beyond the margin decides nothing"
 
 BOTH = "instruction and input arrive, in this order, on lines of their own"
 BLANK = "a blank input leaves no trace"
@@ -159,8 +168,8 @@ def _wrong(head: str, answers: dict[str, str]) -> list[tuple[str, str]]:
 
 
 WRONG_COUNTS = [
-    *((f"tokens_with_loss = {wrong}", COUNTED) for wrong in (0, 2, 3, 4, 6, 7, 11, 17)),
-    *((f"tokens_with_loss = {wrong}", COUNTED) for wrong in ("True", "'5'", "[5]", "len('2<|eos|>')")),
+    *((f"tokens_with_loss = {wrong}", COUNTED) for wrong in (0, 2, 3, 4, 5, 6, 8, 9, 17, 22)),
+    *((f"tokens_with_loss = {wrong}", COUNTED) for wrong in ("True", "'7'", "[7]", "len('2<|eos|>')")),
 ]
 WRONG_LOSSES = _wrong(
     """def next_token_loss(logits, labels):
@@ -195,38 +204,50 @@ WRONG_LOSSES = _wrong(
         "    return torch.stack([nats(*row) for row in zip(logits[:, :-1], labels[:, 1:])]).mean()": ALL_ROWS,
     },
 )
-DECIDE = "    return 'tie' if gain.low <= 0 <= gain.high else 'first' if gain.mean > 0 else 'second'"
+NEAR = "    if -margin <= gain.low and gain.high <= margin:\n        return 'equal'\n"
+SIDES = "    return 'first' if gain.low > 0 else 'second' if gain.high < 0 else 'undecided'"
+DECIDE = NEAR + SIDES
 WRONG_VERDICTS = _wrong(
-    """def verdict_of(first, second):
+    """def verdict_of(first, second, margin):
     gains = [a - b for a, b in zip(first, second)]
     gain = evaluate.seeds_interval(gains)""",
     {
-        "    return 'tie'": CLEAR,
-        "    return 'second' if gain.mean > 0 else 'first'": CLEAR,
-        "    return 'tie' if gain.low <= 0 else 'first'": CLEAR,
+        "    return 'undecided'": CLEAR,
+        "    return 'equal'": CLEAR,
+        NEAR + "    return 'second' if gain.low > 0 else 'first' if gain.high < 0 else 'undecided'": CLEAR,
+        NEAR + "    return 'undecided' if gain.low <= 0 else 'first'": CLEAR,
         "    return gain.mean > 0": CLEAR,
-        "    return 'first' if gain.low > 0.01 else 'second' if gain.high < -0.01 else 'tie'": CLEAR,
-        "    return 'tie' if abs(gain.mean) < 0.01 else 'first' if gain.mean > 0 else 'second'": CLEAR,
+        NEAR + SIDES.replace("> 0", "> margin").replace("< 0", "< -margin"): CLEAR,
+        NEAR + SIDES.replace("> 0", "> 0.01").replace("< 0", "< -0.01"): CLEAR,
+        "    return 'equal' if abs(gain.mean) < 0.01 else 'first' if gain.mean > 0 else 'second'": CLEAR,
         "    gain = evaluate.seeds_interval([b - a for a, b in zip(first, second)])\n" + DECIDE: CLEAR,
         "    gain = evaluate.seeds_interval(gains[:3])\n" + DECIDE: CLEAR,
-        "    return 'first' if sum(first) > sum(second) else 'second'": ONE_SIDED,
+        "    found = evaluate.compare(first, second, margin)\n    return found.verdict": CLEAR,
+        SIDES: EQUAL,
+        SIDES.replace("'undecided'", "'equal'"): EQUAL,
+        SIDES.replace("'undecided'", "'equal' if gain.high - gain.low <= 2 * margin else 'undecided'"): EQUAL,
+        NEAR.replace("<=", "<") + SIDES: EQUAL,
+        NEAR.replace("-margin <= gain.low and ", "") + SIDES: CLEAR,
+        "    if abs(gain.mean) <= margin:\n        return 'equal'\n" + SIDES: UNDECIDED,
+        "    if gain.low <= margin and gain.high >= -margin:\n        return 'equal'\n" + SIDES: CLEAR,
+        NEAR + SIDES.replace("'undecided'", "None"): UNDECIDED,
+        NEAR + SIDES.replace("'undecided'", "'equal'"): UNDECIDED,
+        NEAR + "    return 'first' if gain.mean > 0 else 'second'": UNDECIDED,
+        NEAR + "    return 'first' if sum(first) > sum(second) else 'second'": UNDECIDED,
         "    wins = sum(g > 0 for g in gains)\n"
-        "    return 'first' if wins == len(gains) else 'second' if wins == 0 else 'tie'": ONE_SIDED,
-        "    gain = evaluate.bootstrap_interval(gains)\n" + DECIDE: ONE_SIDED,
-        DECIDE.replace("'tie'", "None"): ONE_SIDED,
-        "    a, b = evaluate.seeds_interval(first), evaluate.seeds_interval(second)\n"
-        "    return 'first' if a.low > b.high else 'second' if b.low > a.high else 'tie'": PAIRED,
-        "    from scipy.stats import ttest_ind\n    if ttest_ind(first, second).pvalue > 0.05:\n"
-        "        return 'tie'\n    return 'first' if gain.mean > 0 else 'second'": PAIRED,
+        + NEAR
+        + "    return 'first' if wins == len(gains) else 'second' if wins == 0 else 'undecided'": UNDECIDED,
+        "    gain = evaluate.bootstrap_interval(gains)\n" + DECIDE: EQUAL,
+        NEAR
+        + "    a, b = evaluate.seeds_interval(first), evaluate.seeds_interval(second)\n"
+        + "    return 'first' if a.low > b.high else 'second' if b.low > a.high else 'undecided'": PAIRED,
+        NEAR
+        + "    from scipy.stats import ttest_ind\n    if ttest_ind(first, second).pvalue > 0.05:\n"
+        + "        return 'undecided'\n    return 'first' if gain.mean > 0 else 'second'": PAIRED,
         "    pairs = zip(sorted(first), sorted(second))\n"
         "    gain = evaluate.seeds_interval([a - b for a, b in pairs])\n" + DECIDE: PAIRED,
         "    gain = evaluate.seeds_interval(gains, level=0.9)\n" + DECIDE: LEVEL,
         "    gain = evaluate.seeds_interval(gains, level=0.99)\n" + DECIDE: LEVEL,
-        "    import statistics\n    half = 1.96 * statistics.stdev(gains) / len(gains) ** 0.5\n"
-        "    return 'tie' if abs(gain.mean) <= half else 'first' if gain.mean > 0 else 'second'": LEVEL,
-        "    import statistics\n    half = statistics.stdev(gains)\n"
-        "    return 'tie' if abs(gain.mean) <= half else 'first' if gain.mean > 0 else 'second'": LEVEL,
-        DECIDE.replace("<=", "<"): EQUAL,
     },
 )
 ANSWER = "    return [{'role': 'user', 'content': request}, {'role': 'assistant', 'content': row['output']}]"
@@ -263,7 +284,8 @@ WRONG_ROWS = _wrong(
 
 EXERCISES = {
     "4.01.1": Exercise(
-        value(5, COUNTED, "count 2, 18 and both end marks, nothing else", MISCOUNTS), planted=WRONG_COUNTS
+        value(7, COUNTED, "count ▁ 2, ▁ 1 8 and both end marks, nothing else", MISCOUNTS),
+        planted=WRONG_COUNTS,
     ),
     "4.01.2": Exercise(
         against(
@@ -275,25 +297,26 @@ EXERCISES = {
         ),
         planted=WRONG_LOSSES,
         equivalent={
-            ".flatten(), ignore_index=-100) -> .flatten())": "-100 is what cross_entropy ignores anyway"
+            "ts, labels, ignore_index=-100) -> ts, labels)": "-100 is what cross_entropy ignores anyway"
         },
     ),
     "4.01.3": Exercise(
         against(
             verdict_of,
-            Case(CLEAR, _scores(3, 5), "the sign of the mean difference names it, however small it is"),
-            Case(
-                ONE_SIDED, _one_sided, "take evaluate.seeds_interval of the differences, and count no signs"
-            ),
+            Case(CLEAR, _scores(3, 5, margins=(0, 0.5, 2.5)), "the sign of the mean difference names it"),
+            Case(EQUAL, _scores(0, 0.5, 1.5, 3, margins=([3], [6])), "ask first whether it is equal"),
+            Case(EQUAL, _same, "ends count: low >= -margin and high <= margin"),
+            Case(UNDECIDED, _scores(0.1, 0.5, margins=(0, 0.5)), "look at the ends, not at the mean"),
+            Case(ONE_SIDED, _one_sided, "take evaluate.seeds_interval of the differences, count no signs"),
             Case(PAIRED, _scores(3, 5, spread=30), "subtract seed by seed before you take the interval"),
-            Case(LEVEL, _scores(0.93, 1.07), "return 'tie' when low <= 0 <= high, else look at the mean"),
+            Case(LEVEL, _scores(0.93, 1.07), "take the 95 % interval as seeds_interval gives it"),
             Case(PAIRED, _scores(0.6, 0.9, spread=1.5), "leave the seeds in the order in which they come"),
-            Case(EQUAL, _equal, "return 'tie' when low <= 0 <= high"),
             tries=24,
         ),
         planted=WRONG_VERDICTS,
         equivalent={
-            "nce.mean > 0 else 's -> nce.mean >= 0 else 's": "with a mean of zero it is a tie already",
+            "gain.low > 0: -> gain.low >= 0:": "an end at exactly zero does not come about",
+            "ain.high < 0 else 'u -> ain.high <= 0 else 'u": "an end at exactly zero does not come about",
             "r a, b in zip(first, second)]) if -> r a, b in list(zip(first, second))[::-1]]) if": (
                 "the pairs are the same in any order"
             ),
