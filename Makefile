@@ -12,10 +12,10 @@ INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check $(CONSTRA
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint notebooks measure data base-model benchmarks
+.PHONY: help setup run test lint notebooks measure data base-model real benchmarks
 
 help:
-	@echo "make setup | run | test | lint | notebooks | measure | data | base-model | benchmarks (README.md says what each does)"
+	@echo "make setup | run | test | lint | notebooks | measure | data | base-model | real | benchmarks (README.md says what each does)"
 
 setup: $(INSTALLED)
 
@@ -53,9 +53,20 @@ data: setup
 # On 2 cores glibc spent 29 % of the time giving memory back after each step and asking for it again: let it keep what it has.
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456 GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
+# The smaller model of the family: half as wide, fewer tokens.
+SISTER := --folder build/sister-model --hidden-size 128 --intermediate-size 256 --tokens 24000000 --late-tokens 0
+
 base-model: setup
 	$(KEEP_MEMORY) $(PYTHON) -m data.recipes.pretrain
+	$(KEEP_MEMORY) $(PYTHON) -m data.recipes.pretrain $(SISTER)
+	$(PYTHON) -m data.recipes.ship
+	$(PYTHON) -m data.recipes.abilities
+	$(PYTHON) -m data.recipes.calibrate
 	$(PYTHON) -m data.recipes.card
+
+# Chapter 4.01 on SmolLM2-135M-Instruct, which comes from the package index.
+real: setup
+	$(PYTHON) benchmarks/real_model.py
 
 benchmarks: setup
 	$(PYTHON) benchmarks/train_overhead.py
