@@ -178,11 +178,19 @@ def _rounded(corner: tuple[float, float], width: float, height: float, color: st
 def show(figure: Figure, caption: str, alt: str) -> None:
     """Displays the figure as a PNG with its caption; `alt` says the same in words and numbers."""
     _spread_labels(figure)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", metadata={"Software": None})  # the same bytes with every version
-    source = f"data:image/png;base64,{base64.b64encode(image.getvalue()).decode()}"
+    source = f"data:image/png;base64,{base64.b64encode(_png(figure)).decode()}"
     words = f'<figcaption style="{CAPTION}">{escape(caption)}</figcaption>'
     Shown(f'<figure style="margin:0"><img alt="{escape(alt)}" src="{source}">{words}</figure>', alt).display()
+
+
+def _png(figure: Figure) -> bytes:
+    """The figure as a PNG of 64 colours, a third of the size: a notebook carries it as text."""
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
+    Image.open(drawn).convert("RGB").quantize(64).save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def _spread_labels(figure: Figure) -> None:
