@@ -39,9 +39,9 @@ def main() -> None:
     for name, folder in settings.FAMILY.items():
         source = arguments.sister if name.startswith("sister") else arguments.source
         made = json.loads((source / "recipe.json").read_text(encoding="utf-8"))
-        weights, _, on_the_way = source, *name.partition("base-model-")[1:]
+        on_the_way = name.partition("base-model-")[2]   # "4M"
+        weights = source / f"at-{on_the_way}" if on_the_way else source
         if on_the_way:
-            weights = source / f"at-{on_the_way}"
             points = [json.loads(line) for line in (source / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
             [point] = [point for point in points if f"{point['tokens'] // 1_000_000}M" == on_the_way]
             # What was counted only at the end is left out.

@@ -248,6 +248,10 @@ WRONG_VERDICTS = _wrong(
         "    gain = evaluate.seeds_interval([a - b for a, b in pairs])\n" + DECIDE: PAIRED,
         "    gain = evaluate.seeds_interval(gains, level=0.9)\n" + DECIDE: LEVEL,
         "    gain = evaluate.seeds_interval(gains, level=0.99)\n" + DECIDE: LEVEL,
+        "    import statistics\n    half = 1.96 * statistics.stdev(gains) / len(gains) ** 0.5\n"
+        "    gain = evaluate.Interval(gain.mean, gain.mean - half, gain.mean + half)\n" + DECIDE: UNDECIDED,
+        "    import statistics\n    half = statistics.stdev(gains)\n"
+        "    gain = evaluate.Interval(gain.mean, gain.mean - half, gain.mean + half)\n" + DECIDE: UNDECIDED,
     },
 )
 ANSWER = "    return [{'role': 'user', 'content': request}, {'role': 'assistant', 'content': row['output']}]"
