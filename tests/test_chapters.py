@@ -17,7 +17,7 @@ from ftlib import run, settings
 
 NOTEBOOKS = chapters.notebooks()
 CELLS, CODE_LINES, CELL_LINES, WIDTH, BYTES = 60, 350, 20, 88, 200_000
-WORDS = 50  # in the median Markdown cell
+WORDS = 40  # in the median Markdown cell
 PRINTED_LINES = 25
 FIGURES = 4  # three figures and a drawing
 EXPECTED = re.compile(r"^\| Expected \| ([\w ]+?) ([\d.]+) \[([\d.]+), ([\d.]+)\]", re.MULTILINE)
