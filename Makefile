@@ -54,7 +54,7 @@ data: setup
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456 GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
 # The smaller model of the family: half as wide, fewer tokens.
-SISTER := --folder build/sister-model --hidden-size 128 --intermediate-size 256 --tokens 24000000 --late-tokens 0
+SISTER := --folder build/sister-model --hidden-size 128 --intermediate-size 256 --tokens 24000000 --late-stages 0
 
 base-model: setup
 	$(KEEP_MEMORY) $(PYTHON) -m data.recipes.pretrain

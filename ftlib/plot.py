@@ -101,10 +101,14 @@ def line(
 
 
 def floor(axes: Axes, value: float, label: str) -> None:
-    """The baseline to beat: a dashed line across the axes at `value`, with its name above its left end."""
+    """The baseline to beat: a dashed line across the axes at `value`, with its name above that end of it which is
+    further from the lines drawn before."""
+    ends = [line.get_ydata(orig=False)[[0, -1]] for line in axes.lines]
+    left, right = (min((abs(end[side] - value) for end in ends), default=0.0) for side in (0, 1))
+    at, side = (0.99, "right") if right > left else (0.01, "left")
     axes.axhline(value, color=GREY, linestyle="--", linewidth=1.2)
     place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3), "textcoords": "offset points"}
-    axes.annotate(label, (0.01, value), color=GREY, fontsize=9, **place)
+    axes.annotate(label, (at, value), color=GREY, fontsize=9, ha=side, **place)
 
 
 _floor = floor  # under a name that the parameter of `curve` leaves free
@@ -133,7 +137,11 @@ def curve(runs: DataFrame, x: str, y: str, *, by: str = "", floor: object = None
         axes.set_xscale("log")
     axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
     if len(ticks) <= 12:
-        axes.set_xticks(ticks, map(words, ticks))
+        shown: list[float] = []
+        for tick in ticks:  # a number beside which there is no room is left out
+            if not shown or axes.get_xscale() == "log" or tick - shown[-1] > 0.06 * (ticks[-1] - ticks[0]):
+                shown.append(tick)
+        axes.set_xticks(ticks, [words(tick) if tick in shown else "" for tick in ticks])
         axes.minorticks_off()
     counts = sorted({words(count) for count in groups.count()})
     caption = f"{y} against {x}: mean and 95 % interval of {' to '.join(counts)} runs at each point"

@@ -133,7 +133,7 @@ def test_the_table_of_abilities_is_whole():
 
 
 def test_the_untuned_abilities_are_those_of_the_shipped_weights(base):
-    bench = abilities.Bench(str(BASE), learning_rate=1e-3, epochs=6)
+    bench = abilities.Bench(str(BASE))
     found = abilities.untuned_abilities(bench, seed=0)
     table = json.loads((BASE / "abilities.json").read_text())
     for name, value in found.items():

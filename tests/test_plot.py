@@ -126,6 +126,22 @@ def test_a_floor_is_a_named_dashed_line_across_the_axes():
     assert label.get_text() == "majority class"
 
 
+@pytest.mark.parametrize(("heights", "end"), [([0.1, 0.7], "left"), ([0.7, 0.1], "right"), ([0.1, 0.1], "left")])
+def test_the_name_of_a_floor_stands_where_the_lines_are_far(heights, end):
+    _, axes = plot.figure()
+    plot.line(axes, [0, 1], heights, "loss")
+    plot.floor(axes, 0.75, "before")
+    [name] = [text for text in axes.texts if text.get_text() == "before"]
+    assert name.get_ha() == end and (name.xy[0] < 0.5) is (end == "left")
+
+
+def test_numbers_of_an_axis_that_have_no_room_are_left_out(monkeypatch):
+    shown = figures(monkeypatch)
+    plot.curve(runs_of({"full": {share: [0.1, 0.2] for share in (0.0, 0.05, 0.1, 1.0)}}), x="train_size", y="test_score")
+    [axes] = shown[0][0].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "", "0.1", "1"]
+
+
 @effort(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 100).map(lambda end: end / 100), min_size=2, max_size=6))
 def test_direct_labels_never_lie_on_each_other_and_keep_the_order_of_their_lines(ends):

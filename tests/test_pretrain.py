@@ -1,6 +1,7 @@
 """Pre-training: the help for copying does what it says, and a stopped run reads on where it stopped."""
 
-from collections import Counter, defaultdict
+import json
+from collections import defaultdict
 from dataclasses import replace
 from random import Random
 
@@ -73,27 +74,56 @@ def test_the_rate_warms_up_stays_and_falls_to_nothing():
     assert rates == sorted(rates[:125]) + sorted(rates[125:], reverse=True)
 
 
-def test_the_late_stage_starts_below_the_peak_and_falls_to_nothing_again():
-    steps = range(RECIPE.tokens, RECIPE.tokens + RECIPE.late_tokens, RECIPE.batch_tokens)
-    rates = [pretrain.rate(RECIPE, tokens) for tokens in steps]
-    assert rates[0] == RECIPE.late_rate < 1 and 0 < rates[-1] < 0.01
-    assert rates == sorted(rates, reverse=True)
+def test_each_late_stage_starts_below_the_peak_and_falls_to_nothing_again():
+    for late in range(RECIPE.late_stages):
+        first = RECIPE.tokens + late * RECIPE.late_tokens
+        steps = range(first, first + RECIPE.late_tokens, RECIPE.batch_tokens)
+        rates = [pretrain.rate(RECIPE, tokens) for tokens in steps]
+        assert {pretrain.stage(RECIPE, tokens) for tokens in steps} == {late + 1}
+        assert rates[0] == RECIPE.late_rate < 1 and 0 < rates[-1] < 0.01
+        assert rates == sorted(rates, reverse=True)
 
 
-def test_the_late_stage_reads_other_documents_and_is_resumed_in_its_place(shipped_tokenizer):
+def test_a_late_stage_reads_other_documents_and_is_resumed_in_its_place(shipped_tokenizer):
     rows = pretrain.Rows(shipped_tokenizer, seed=0)
-    early = next(rows.stream)
-    rows.go_on_late()
-    assert rows.stream.late and next(rows.stream) == corpus.document("train", 0, late=True) != early
-    assert (rows.early, rows.stream.position) == (1, 1)
-    genres = Counter(corpus.document("train", index, late=True).genre for index in range(400))
-    plain = Counter(corpus.document("train", index).genre for index in range(400))
-    assert genres["reading"] > 1.5 * plain["reading"] > 0
+    firsts = [next(rows.stream)]
+    for stage in range(1, len(corpus.STAGES)):
+        rows.go_on(stage)
+        firsts.append(next(rows.stream))
+        assert firsts[-1] == corpus.document("train", 0, stage=stage)
+    assert len({first.text for first in firsts}) == len(corpus.STAGES)
+    assert (rows.read, rows.stream.position) == ([1] * (len(corpus.STAGES) - 1), 1)
     again = pretrain.Rows(shipped_tokenizer, seed=0)
     again.load(rows.state())
-    again.go_on_late()
-    assert again.early == 1
-    assert next(again.stream) == next(rows.stream)
+    again.go_on(rows.stream.stage)
+    assert again.read == rows.read and next(again.stream) == next(rows.stream)
+
+
+def test_late_stages_read_more_passages():
+    def passages(stage: int) -> int:
+        drawn = [corpus.document("train", index, stage=stage).genre for index in range(300)]
+        return sum(genre in ("reading", "short_reading") for genre in drawn)
+
+    plain, *late = map(passages, range(len(corpus.STAGES)))
+    assert all(count > 1.5 * plain > 0 for count in late)
+
+
+def test_a_stage_begins_from_weights_where_the_state_is_gone(tmp_path):
+    """With optimisers that begin anew, and recipe.json says after how many tokens."""
+    recipe = pretrain.Recipe(
+        tokens=2_048, late_stages=0, late_tokens=2_048, batch_tokens=1_024, hidden_size=64, intermediate_size=64,
+        layers=1, copying_tokens=0, short_row=128,
+    )  # fmt: skip
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        AutoTokenizer.from_pretrained(settings.MODELS["tiny"]).save_pretrained(folder)
+    with torch.compiler.set_stance("force_eager"):
+        pretrain.train(recipe, first, "cpu", minutes=9)
+        pretrain.train(replace(recipe, late_stages=1), second, "cpu", minutes=9, weights=first)
+    before, after = (json.loads((folder / "recipe.json").read_text()) for folder in (first, second))
+    assert (before["read"], before["began_anew"], len(before["documents"])) == (2_048, [], 1)
+    assert (after["read"], after["began_anew"]) == (4_096, [2_048])
+    assert after["documents"][0] == before["documents"][0] and len(after["documents"]) == 2
 
 
 def test_rows_go_on_where_they_stopped(shipped_tokenizer):

@@ -71,7 +71,7 @@ def novelty(network, tokenizer, seed: int, documents: list[int]) -> tuple[float,
     said = generate.continue_text(network, tokenizer, [""] * 120, max_new_tokens=100, temperature=1.0, seed=0)
     sentences = {sentence.strip() for text in said for sentence in SENTENCE.findall(text) if len(sentence.split()) >= 4}
     left = set(sentences)
-    mixes = (islice(Stream("train", seed, late=bool(late)), count) for late, count in enumerate(documents))
+    mixes = (islice(Stream("train", seed, stage), count) for stage, count in enumerate(documents))
     for document in chain.from_iterable(mixes):
         left -= {sentence.strip() for sentence in SENTENCE.findall(document.text)} & left
     return len(left) / len(sentences), len(sentences)
@@ -197,7 +197,7 @@ def main() -> None:
         samples="\n\n".join(f"> **{opening}**{said}".replace("\n", "  \n> ") for opening, said in zip(OPENINGS, samples, strict=True)),
         calibration=calibration_table(out, artefact.digest(out / "model.safetensors")), layers=recipe["layers"],
         hidden=recipe["hidden_size"], device=recipe["device"],
-        late=f"{recipe['late_tokens'] / 1e6:.0f}", copying=f"{100 * copying / recipe['read']:.0f}",
+        late=f"{recipe['late_stages'] * recipe['late_tokens'] / 1e6:.0f}", copying=f"{100 * copying / recipe['read']:.0f}",
     )  # fmt: skip
     (out / "README.md").write_text(text, encoding="utf-8")
 

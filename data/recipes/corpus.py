@@ -23,7 +23,7 @@ Genre = Callable[[Pen], str]
 SHARES: dict[str, dict[str, float]] = {
     "encyclopaedia": {"entry": 15, "fact_list": 20, "questions": 20},
     "register": {"register": 1.2, "portraits": 2.8, "stranger": 0.4, "ways_to_work": 1},
-    "reading": {"reading": 18},
+    "reading": {"reading": 18, "short_reading": 0},
     "lookups": {"pattern": 6, "mixed_patterns": 2, "labels": 3, "table": 4, "belongings": 3, "list_twice": 3, "quotations": 2},
     "stories": {"story": 6},
     "dialogues": {"dialogue": 3},
@@ -44,8 +44,14 @@ SHARES: dict[str, dict[str, float]] = {
         "sentence_pairs": 8, "phrase_book": 1.5, "french_lesson": 2, "dictionary": 1, "said_in_french": 1, "bilingual_story": 1.5,
     },
 }  # fmt: skip
-# What the last stage of pre-training has more of: genre -> its share there.
-LATE = {"reading": 90, "register": 3, "portraits": 7, "ways_to_work": 4, "plain": 9}
+# What each stage of pre-training has other shares of: genre -> its share there.
+STAGES: tuple[dict[str, float], ...] = (
+    {},
+    {"reading": 90, "register": 3, "portraits": 7, "ways_to_work": 4, "plain": 9},
+    {"reading": 60, "short_reading": 60, "register": 3, "portraits": 7, "ways_to_work": 6, "plain": 9},
+    {"reading": 100, "short_reading": 25, "register": 3, "portraits": 7, "ways_to_work": 6, "plain": 9},
+)  # fmt: skip
+NUMBERED = ("", "late-", "last-", "end-")   # what tells the documents of one stage from those of another
 SAMPLE_FOR_LENGTH = 60
 
 
@@ -60,11 +66,11 @@ def genres() -> dict[str, Genre]:
 
 
 @cache
-def _cumulative(late: bool) -> tuple[list[str], list[float]]:
+def _cumulative(stage: int) -> tuple[list[str], list[float]]:
     """Genre names with cumulative probabilities per document: a genre of long documents is drawn less often."""
     names, weights = [], []
     for shares in SHARES.values():
-        for name, share in (shares | {name: LATE[name] for name in shares.keys() & LATE.keys() if late}).items():
+        for name, share in (shares | {name: STAGES[stage][name] for name in shares.keys() & STAGES[stage].keys()}).items():
             pens = (Pen("train", f"length-{index}", open_names=True) for index in range(SAMPLE_FOR_LENGTH))
             words = sum(len(genres()[name](pen).split()) for pen in pens)
             names.append(name)
@@ -79,10 +85,10 @@ class Document:
     text: str
 
 
-def document(split: str, index: int, seed: int = 0, late: bool = False) -> Document:
-    """Document number `index` of a split. Visitors and places are called something new each time (`open_names`)."""
-    names, cumulative = _cumulative(late)
-    number = f"{seed}-late-{index}" if late else f"{seed}-{index}"
+def document(split: str, index: int, seed: int = 0, stage: int = 0) -> Document:
+    """Document number `index` of a stage (see STAGES). Visitors and places are called something new each time (`open_names`)."""
+    names, cumulative = _cumulative(stage)
+    number = f"{seed}-{NUMBERED[stage]}{index}"
     draw = Random(f"genre-{split}-{number}").random()
     genre = next(name for name, limit in zip(names, cumulative, strict=True) if draw <= limit)
     return Document(genre, genres()[genre](Pen(split, number, open_names=True)))
@@ -90,14 +96,14 @@ def document(split: str, index: int, seed: int = 0, late: bool = False) -> Docum
 
 @dataclass
 class Stream:
-    """All documents of a split in order, without repetitions; `late`: in the mix of the last stage of pre-training.
+    """All documents of a split in order, without repetitions, in the mix of one stage of pre-training.
 
-    `late`, `position` and `seen` are the whole state.
+    `stage`, `position` and `seen` are the whole state.
     """
 
     split: str = "train"
     seed: int = 0
-    late: bool = False
+    stage: int = 0
     position: int = 0
     seen: set[int] = field(default_factory=set)
     repeated: int = 0
@@ -107,7 +113,7 @@ class Stream:
 
     def __next__(self) -> Document:
         while True:
-            drawn = document(self.split, self.position, self.seed, self.late)
+            drawn = document(self.split, self.position, self.seed, self.stage)
             self.position += 1
             digest = int.from_bytes(blake2b(drawn.text.encode(), digest_size=8).digest(), "little")
             if digest not in self.seen:
@@ -116,11 +122,11 @@ class Stream:
             self.repeated += 1
 
 
-def digest(split: str, seed: int, documents: int = 2_000) -> str:
-    """Of the first documents of both mixes: tells whether the recipes still write what a model was trained on."""
+def digest(split: str, seed: int, documents: int = 4_000) -> str:
+    """Of the first documents of each stage: tells whether the recipes still write what a model was trained on."""
     found = blake2b(digest_size=16)
-    for late, index in product((False, True), range(documents // 2)):
-        found.update(document(split, index, seed, late).text.encode() + b"\0")
+    for stage, index in product(range(len(STAGES)), range(documents // len(STAGES))):
+        found.update(document(split, index, seed, stage).text.encode() + b"\0")
     return found.hexdigest()
 
 

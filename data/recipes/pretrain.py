@@ -2,10 +2,11 @@
 
 One model, one stream of Brightwater text, next-token loss on every token. Matrices inside the blocks are trained with
 Muon (Jordan et al., 2024; `torch.optim.Muon`), embeddings and norms with AdamW; the learning rate is constant and falls
-linearly to zero over the last third (warm-up, stable, decay). A late stage then reads more of what the model is weak in
-(corpus.LATE), above all passages with questions, at a rate that falls to zero once more. The first tokens are read in
+linearly to zero over the last third (warm-up, stable, decay). Late stages then read more of what the model is weak in
+(corpus.STAGES), above all passages with questions, each at a rate that falls to zero once more. The first tokens are read in
 rows of 256, the rest in rows of 512, because short rows cost less. State is saved every few minutes; the same command
-takes it up again. The weights at each probe are kept beside it (at-4M, at-8M ...).
+takes it up again. The weights at each probe are kept beside it (at-4M, at-8M ...). Where that state is gone, a stage can
+begin from weights that ended with the one before (`--weights`), with optimisers that begin anew; recipe.json tells it.
 
 Copying from the context needs heads that look back and a later head that uses them (Olsson et al., 2022). In a model
 this small on a corpus this small the pair was not found in 13 million tokens, so it is helped three times. Three heads
@@ -33,7 +34,7 @@ from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForC
 from ftlib.settings import in_place_of_bfloat16, number_format
 
 from . import tokenizer as tokenizers
-from .corpus import Stream, digest
+from .corpus import STAGES, Stream, digest
 from .probe import probe
 from .tokenizer import SPECIAL
 
@@ -47,7 +48,8 @@ class Recipe:
 
     seed: int = 0
     tokens: int = 48_000_000
-    late_tokens: int = 8_000_000
+    late_stages: int = len(STAGES) - 1
+    late_tokens: int = 8_000_000   # of each
     late_rate: float = 0.6
     batch_tokens: int = 4_096
     short_row: int = 256
@@ -152,7 +154,7 @@ class Rows:
     def __init__(self, tokenizer, seed: int):
         self.tokenizer = tokenizer
         self.stream = Stream("train", seed)
-        self.early = 0   # documents of the first mix, once the late stage has begun
+        self.read: list[int] = []   # documents of the stages before this one
         self.left: list[int] = []
 
     def batch(self, tokens: int, row: int) -> torch.Tensor:
@@ -166,20 +168,21 @@ class Rows:
         taken, self.left = self.left[:needed], self.left[needed:]
         return torch.tensor(taken).view(rows, row + 1)
 
-    def go_on_late(self) -> None:
-        """From here on the documents are those of the last stage."""
-        if not self.stream.late:
-            self.early, self.stream.late, self.stream.position = self.stream.position, True, 0
+    def go_on(self, stage: int) -> None:
+        """From here on the documents are those of `stage`."""
+        while self.stream.stage < stage:
+            self.read.append(self.stream.position)
+            self.stream.stage, self.stream.position = self.stream.stage + 1, 0
 
     def state(self) -> dict:
         seen = np.fromiter(self.stream.seen, dtype=np.uint64, count=len(self.stream.seen))
         return {
-            "early": self.early, "late": self.stream.late, "position": self.stream.position, "repeated": self.stream.repeated,
+            "read": self.read, "stage": self.stream.stage, "position": self.stream.position, "repeated": self.stream.repeated,
             "seen": seen, "left": np.array(self.left, np.uint16),
         }  # fmt: skip
 
     def load(self, state: dict) -> None:
-        self.early, self.stream.late = state["early"], state["late"]
+        self.read, self.stream.stage = state["read"], state["stage"]
         self.stream.position, self.stream.repeated = state["position"], state["repeated"]
         self.stream.seen = set(state["seen"].tolist())
         self.left = state["left"].tolist()
@@ -194,10 +197,15 @@ def optimisers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opti
     ]
 
 
+def stage(recipe: Recipe, tokens: int) -> int:
+    """The stage after `tokens` tokens: 0, then the late ones from 1 on."""
+    return 0 if tokens < recipe.tokens else 1 + (tokens - recipe.tokens) // recipe.late_tokens
+
+
 def rate(recipe: Recipe, tokens: int) -> float:
-    """Share of the peak learning rate after `tokens` tokens: warm-up, stable, linear decay; the late stage decays again."""
+    """Share of the peak learning rate after `tokens` tokens: warm-up, stable, linear decay; each late stage decays again."""
     if tokens >= recipe.tokens:
-        return max(0.0, recipe.late_rate * (1 - (tokens - recipe.tokens) / recipe.late_tokens))
+        return recipe.late_rate * (1 - (tokens - recipe.tokens) % recipe.late_tokens / recipe.late_tokens)
     warm = (tokens + recipe.batch_tokens) / (recipe.warm_up_steps * recipe.batch_tokens)
     decay = (recipe.tokens - tokens) / (recipe.decay_share * recipe.tokens)
     return max(0.0, min(1.0, warm, decay))
@@ -209,8 +217,11 @@ def texts(seed: int, count: int) -> Iterator[str]:
         yield next(stream).text
 
 
-def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
-    """Train until all tokens are read, or stop (resumable) when `minutes` have passed."""
+def train(recipe: Recipe, folder: Path, device: str, minutes: float, weights: Path | None = None) -> None:
+    """Train until all tokens are read, or stop (resumable) when `minutes` have passed.
+
+    weights: a model folder of this recipe to begin from, where it ended, if `folder` holds no state yet.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "tokenizer.json").exists():
         tokenizers.train(texts(recipe.seed, TOKENIZER_DOCUMENTS), CONTEXT).save_pretrained(folder)
@@ -218,7 +229,7 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True   # rows are cut later
     model = build(recipe, tokenizer).to(device)
     rows, optimisers_ = Rows(tokenizer, recipe.seed), optimisers(model, recipe)
-    tokens, seconds = 0, 0.0
+    tokens, seconds, began_anew = 0, 0.0, []   # began_anew: after how many tokens the optimisers did
     state_file = folder / "state.pt"
     if state_file.exists():
         state = torch.load(state_file, weights_only=False, map_location=device)
@@ -227,8 +238,15 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
         tokens, seconds = state["tokens"], state["seconds"]
         model.load_state_dict(state["model"])
         rows.load(state["rows"])
+        began_anew = state["began_anew"]
         for optimiser, saved in zip(optimisers_, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
+    elif weights:
+        made = json.loads((weights / "recipe.json").read_text(encoding="utf-8"))
+        tokens, seconds, rows.read, began_anew = made["read"], made["seconds"], made["documents"][:-1], [*made["began_anew"], made["read"]]
+        rows.stream.stage, rows.stream.position = len(rows.read), made["documents"][-1]
+        rows.stream.repeated = made["repeated"]
+        model.load_state_dict(LlamaForCausalLM.from_pretrained(weights, dtype=torch.float32).state_dict())
 
     dtype = torch.bfloat16 if number_format(device) is torch.bfloat16 else torch.float32   # float16 would want its loss scaled
 
@@ -239,10 +257,9 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
 
     compiled = torch.compile(loss_of)
     began, saved_at, losses = time.perf_counter(), time.perf_counter(), []
-    total = recipe.tokens + recipe.late_tokens
+    total = recipe.tokens + recipe.late_stages * recipe.late_tokens
     while tokens < total and time.perf_counter() - began < 60 * minutes:
-        if tokens >= recipe.tokens:
-            rows.go_on_late()
+        rows.go_on(stage(recipe, tokens))
         row = recipe.short_row if tokens < recipe.short_share * recipe.tokens else CONTEXT
         batch = put_copying(rows.batch(recipe.batch_tokens, row), recipe, tokens, len(tokenizer)).to(device)
         share = rate(recipe, tokens)
@@ -269,13 +286,13 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float) -> None:
             saved_at = time.perf_counter()
             _save(state_file, {
                 "recipe": asdict(recipe), "tokens": tokens, "seconds": seconds + saved_at - began, "model": model.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in optimisers_], "rows": rows.state(),
+                "optimisers": [optimiser.state_dict() for optimiser in optimisers_], "rows": rows.state(), "began_anew": began_anew,
             })  # fmt: skip
             model.save_pretrained(folder)
             made = {
                 **asdict(recipe), "read": tokens, "seconds": round(seconds + saved_at - began), "device": machine(device),
-                "documents": [rows.early, rows.stream.position] if rows.stream.late else [rows.stream.position, 0],
-                "repeated": rows.stream.repeated, "stream": digest("train", recipe.seed),
+                "documents": [*rows.read, rows.stream.position], "repeated": rows.stream.repeated, "began_anew": began_anew,
+                "stream": digest("train", recipe.seed),
             }  # fmt: skip
             (folder / "recipe.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
 
@@ -295,11 +312,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("build/base-model"))
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long; run again to go on")
+    parser.add_argument("--weights", type=Path, help="a model of this recipe, at the end of a stage, to begin from")
     for name, value in asdict(Recipe()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     arguments = vars(parser.parse_args())
-    folder, minutes = arguments.pop("folder"), arguments.pop("minutes")
-    train(Recipe(**arguments), folder, "cuda" if torch.cuda.is_available() else "cpu", minutes)
+    folder, minutes, weights = (arguments.pop(name) for name in ("folder", "minutes", "weights"))
+    train(Recipe(**arguments), folder, "cuda" if torch.cuda.is_available() else "cpu", minutes, weights)
 
 
 if __name__ == "__main__":

@@ -125,9 +125,23 @@ def reading(pen: Pen) -> str:
         asked = dict(ask(pen, told, left) for _ in range(pen.number(1, 2 + len(told) // 2)))
         pairs = lines(layout(question, reply) for question, reply in asked.items())
         between = pen.pick(("\n", "\n", "\n\n")) if not pairs.startswith("<|") else "\n"
-        first = pairs.startswith("<|user|>")
-        blocks.append(f"<|user|>{text}{between}{pairs.removeprefix('<|user|>')}" if first else f"{text}{between}{pairs}")
+        blocks.append(as_talk(text, pairs, between) if pairs.startswith("<|user|>") else f"{text}{between}{pairs}")
     return lines(blocks)
+
+
+def short_reading(pen: Pen) -> str:
+    """Passages of one to three statements as talks, half of whose questions are not answered; people may have short surnames."""
+    pen.bare_names, blocks = True, []
+    for _ in range(pen.number(2, 4)):
+        told, left, text = passage(pen, pen.pick((1, 1, 2, 3)))
+        asked = dict(ask(pen, told, left, unanswered=0.5) for _ in range(pen.number(1, 3)))
+        blocks.append(as_talk(text, lines(TALK(question, reply) for question, reply in asked.items())))
+    return lines(blocks)
+
+
+def as_talk(text: str, pairs: str, between: str = "\n") -> str:
+    """The passage and the first question in one turn."""
+    return f"<|user|>{text}{between}{pairs.removeprefix('<|user|>')}"
 
 
 def request(pen: Pen, text: str, question: str) -> str:
@@ -142,5 +156,5 @@ def example(pen: Pen) -> tuple[str, str]:
     return request(pen, text, question), answer
 
 
-GENRES = {"reading": reading}
+GENRES = {"reading": reading, "short_reading": short_reading}
 SETS = {"reading": example}
