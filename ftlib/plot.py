@@ -101,8 +101,10 @@ def line(
 
 
 def floor(axes: Axes, value: float, label: str) -> None:
-    """The baseline to beat: a dashed line across the axes at `value`, with its name above that end of it which is
-    further from the lines drawn before."""
+    """The baseline to beat: a dashed line across the axes at `value`.
+
+    Its name stands above that end of it which is further from the lines drawn before.
+    """
     ends = [line.get_ydata(orig=False)[[0, -1]] for line in axes.lines]
     left, right = (min((abs(end[side] - value) for end in ends), default=0.0) for side in (0, 1))
     at, side = (0.99, "right") if right > left else (0.01, "left")

@@ -126,7 +126,9 @@ def test_a_floor_is_a_named_dashed_line_across_the_axes():
     assert label.get_text() == "majority class"
 
 
-@pytest.mark.parametrize(("heights", "end"), [([0.1, 0.7], "left"), ([0.7, 0.1], "right"), ([0.1, 0.1], "left")])
+@pytest.mark.parametrize(
+    ("heights", "end"), [([0.1, 0.7], "left"), ([0.7, 0.1], "right"), ([0.1, 0.1], "left")]
+)
 def test_the_name_of_a_floor_stands_where_the_lines_are_far(heights, end):
     _, axes = plot.figure()
     plot.line(axes, [0, 1], heights, "loss")
@@ -137,7 +139,8 @@ def test_the_name_of_a_floor_stands_where_the_lines_are_far(heights, end):
 
 def test_numbers_of_an_axis_that_have_no_room_are_left_out(monkeypatch):
     shown = figures(monkeypatch)
-    plot.curve(runs_of({"full": {share: [0.1, 0.2] for share in (0.0, 0.05, 0.1, 1.0)}}), x="train_size", y="test_score")
+    runs = runs_of({"full": {share: [0.1, 0.2] for share in (0.0, 0.05, 0.1, 1.0)}})
+    plot.curve(runs, x="train_size", y="test_score")
     [axes] = shown[0][0].axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "", "0.1", "1"]
 
