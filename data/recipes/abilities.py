@@ -64,9 +64,9 @@ def talk(question: str, answer: str) -> list[dict[str, str]]:
 # ---- reading -----------------------------------------------------------------------------------------------------
 
 
-def reading_abilities(bench: Bench, seed: int, split: str = "test") -> dict[str, float]:
+def reading_abilities(bench: Bench, seed: int) -> dict[str, float]:
     """After 500 rows of passage, question and answer: new and altered facts, answers that are missing."""
-    pen = Pen(split, f"abilities-{seed}", wordings="train", open_names=True)
+    pen = Pen("test", f"abilities-{seed}", wordings="train", open_names=True)
     rows = [row["messages"] for row in data.load("reading", "train")]
     tuned = bench.tuned(pen.some(rows, 500), seed, **GENTLY)
     known, new = ([fact for fact in data.load("facts", "facts") if fact["known"] == which] for which in (True, False))

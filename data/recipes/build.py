@@ -248,7 +248,7 @@ def corpus_sample(folder: Path) -> dict[str, object]:
             texts += [document.text for document in itertools.islice(stream, (LONGER - 1) * len(texts))]
             numbers["stream_words"] = f"{sum(len(text.split()) for text in texts) / 1e6:.1f} million"
             numbers["stream_repeated"] = f"{100 * corpus.repeated_share(texts):.1f}"
-    numbers["genres"] = len(corpus.genres())
+    numbers["genres"] = sum(share > 0 for shares in corpus.SHARES.values() for share in shares.values())
     written = [file.stem for file in HERE.glob("patterns/*.txt") if file.stem != "minimal_pairs"]   # those examine, they do not write
     numbers["patterns"] = sum(len(lines) for name in written for lines in groups(name).values())
     numbers |= {"shares": shared(corpus.SHARES)}
@@ -257,7 +257,7 @@ def corpus_sample(folder: Path) -> dict[str, object]:
 
 def shared(shares: dict[str, dict[str, float]]) -> str:
     """The shares of genres in words."""
-    return ", ".join(f"{name} {share:g}" for genres in shares.values() for name, share in genres.items())
+    return ", ".join(f"{name} {share:g}" for genres in shares.values() for name, share in genres.items() if share)
 
 
 if __name__ == "__main__":

@@ -187,6 +187,7 @@ def main() -> None:
     planned = Recipe(**{name: recipe[name] for name in asdict(Recipe())})
     copying = sum(copying_share(planned, tokens) * planned.batch_tokens for tokens in range(0, recipe["read"], planned.batch_tokens))
     pairs_right = grammar(network, tokenizer)
+    places = " and ".join(f"{tokens:,}" for tokens in recipe["began_anew"])
     text = Template((HERE / "cards" / "base-model.md").read_text(encoding="utf-8")).substitute(
         parameters=f"{family[0]['parameters']:,}", tokens=f"{recipe['read']:,}", minutes=round(recipe["seconds"] / 60),
         measures=table([{"measure": name, "value": value} for name, value in family[0].items() if isinstance(value, evaluate.Interval)]),
@@ -197,7 +198,9 @@ def main() -> None:
         samples="\n\n".join(f"> **{opening}**{said}".replace("\n", "  \n> ") for opening, said in zip(OPENINGS, samples, strict=True)),
         calibration=calibration_table(out, artefact.digest(out / "model.safetensors")), layers=recipe["layers"],
         hidden=recipe["hidden_size"], device=recipe["device"],
-        late=f"{recipe['late_stages'] * recipe['late_tokens'] / 1e6:.0f}", copying=f"{100 * copying / recipe['read']:.0f}",
+        late=f"{recipe['late_stages'] * recipe['late_tokens'] / 1e6:.0f}", stages=recipe["late_stages"],
+        anew=f"; after {places} tokens it went on from saved weights, with optimisers that began anew" if places else "",
+        copying=f"{100 * copying / recipe['read']:.0f}",
     )  # fmt: skip
     (out / "README.md").write_text(text, encoding="utf-8")
 

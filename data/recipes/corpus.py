@@ -44,14 +44,13 @@ SHARES: dict[str, dict[str, float]] = {
         "sentence_pairs": 8, "phrase_book": 1.5, "french_lesson": 2, "dictionary": 1, "said_in_french": 1, "bilingual_story": 1.5,
     },
 }  # fmt: skip
-# What each stage of pre-training has other shares of: genre -> its share there.
-STAGES: tuple[dict[str, float], ...] = (
-    {},
-    {"reading": 90, "register": 3, "portraits": 7, "ways_to_work": 4, "plain": 9},
-    {"reading": 60, "short_reading": 60, "register": 3, "portraits": 7, "ways_to_work": 6, "plain": 9},
-    {"reading": 100, "short_reading": 25, "register": 3, "portraits": 7, "ways_to_work": 6, "plain": 9},
+# The stages of pre-training: what marks the numbers of its documents, and the genres that have another share there.
+STAGES: tuple[tuple[str, dict[str, float]], ...] = (
+    ("", {}),
+    ("late-", {"reading": 90, "register": 3, "portraits": 7, "ways_to_work": 4, "plain": 9}),
+    ("last-", {"reading": 60, "short_reading": 60, "register": 3, "portraits": 7, "ways_to_work": 6, "plain": 9}),
+    ("end-", {"reading": 100, "short_reading": 25, "register": 3, "portraits": 7, "ways_to_work": 6, "plain": 9}),
 )  # fmt: skip
-NUMBERED = ("", "late-", "last-", "end-")   # what tells the documents of one stage from those of another
 SAMPLE_FOR_LENGTH = 60
 
 
@@ -68,9 +67,9 @@ def genres() -> dict[str, Genre]:
 @cache
 def _cumulative(stage: int) -> tuple[list[str], list[float]]:
     """Genre names with cumulative probabilities per document: a genre of long documents is drawn less often."""
-    names, weights = [], []
+    (_, others), names, weights = STAGES[stage], [], []
     for shares in SHARES.values():
-        for name, share in (shares | {name: STAGES[stage][name] for name in shares.keys() & STAGES[stage].keys()}).items():
+        for name, share in (shares | {name: others[name] for name in shares.keys() & others.keys()}).items():
             pens = (Pen("train", f"length-{index}", open_names=True) for index in range(SAMPLE_FOR_LENGTH))
             words = sum(len(genres()[name](pen).split()) for pen in pens)
             names.append(name)
@@ -88,7 +87,7 @@ class Document:
 def document(split: str, index: int, seed: int = 0, stage: int = 0) -> Document:
     """Document number `index` of a stage (see STAGES). Visitors and places are called something new each time (`open_names`)."""
     names, cumulative = _cumulative(stage)
-    number = f"{seed}-{NUMBERED[stage]}{index}"
+    number = f"{seed}-{STAGES[stage][0]}{index}"
     draw = Random(f"genre-{split}-{number}").random()
     genre = next(name for name, limit in zip(names, cumulative, strict=True) if draw <= limit)
     return Document(genre, genres()[genre](Pen(split, number, open_names=True)))

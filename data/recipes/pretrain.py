@@ -243,9 +243,9 @@ def train(recipe: Recipe, folder: Path, device: str, minutes: float, weights: Pa
             optimiser.load_state_dict(saved)
     elif weights:
         made = json.loads((weights / "recipe.json").read_text(encoding="utf-8"))
-        tokens, seconds, rows.read, began_anew = made["read"], made["seconds"], made["documents"][:-1], [*made["began_anew"], made["read"]]
-        rows.stream.stage, rows.stream.position = len(rows.read), made["documents"][-1]
-        rows.stream.repeated = made["repeated"]
+        tokens, seconds, began_anew = made["read"], made["seconds"], [*made["began_anew"], made["read"]]
+        *rows.read, rows.stream.position = made["documents"]
+        rows.stream.stage, rows.stream.repeated = len(rows.read), made["repeated"]
         model.load_state_dict(LlamaForCausalLM.from_pretrained(weights, dtype=torch.float32).state_dict())
 
     dtype = torch.bfloat16 if number_format(device) is torch.bfloat16 else torch.float32   # float16 would want its loss scaled
