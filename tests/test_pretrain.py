@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from data.recipes import corpus, pretrain
@@ -109,7 +110,7 @@ def test_late_stages_read_more_passages():
 
 
 def test_a_stage_begins_from_weights_where_the_state_is_gone(tmp_path):
-    """With optimisers that begin anew, and recipe.json says after how many tokens."""
+    """With optimisers that begin anew, and recipe.json says after how many tokens. At a rate of 0 nothing moves."""
     recipe = pretrain.Recipe(
         tokens=2_048, late_stages=0, late_tokens=2_048, batch_tokens=1_024, hidden_size=64,
         intermediate_size=64, layers=1, copying_tokens=0, short_row=128,
@@ -119,11 +120,13 @@ def test_a_stage_begins_from_weights_where_the_state_is_gone(tmp_path):
         AutoTokenizer.from_pretrained(settings.MODELS["tiny"]).save_pretrained(folder)
     with torch.compiler.set_stance("force_eager"):
         pretrain.train(recipe, first, "cpu", minutes=9)
-        pretrain.train(replace(recipe, late_stages=1), second, "cpu", minutes=9, weights=first)
+        pretrain.train(replace(recipe, late_stages=1, late_rate=0.0), second, "cpu", minutes=9, weights=first)
     before, after = (json.loads((folder / "recipe.json").read_text()) for folder in (first, second))
     assert (before["read"], before["began_anew"], len(before["documents"])) == (2_048, [], 1)
     assert (after["read"], after["began_anew"]) == (4_096, [2_048])
     assert after["documents"][0] == before["documents"][0] and len(after["documents"]) == 2
+    weights = [load_file(folder / "model.safetensors") for folder in (first, second)]
+    assert all(torch.equal(weights[1][name], weight) for name, weight in weights[0].items())
 
 
 def test_rows_go_on_where_they_stopped(shipped_tokenizer):
