@@ -110,7 +110,7 @@ def test_late_stages_read_more_passages():
 
 
 def test_a_stage_begins_from_weights_where_the_state_is_gone(tmp_path):
-    """With optimisers that begin anew, and recipe.json says after how many tokens. At a rate of 0 nothing moves."""
+    """With optimisers that begin anew, and recipe.json says so. At a rate of 0 nothing moves."""
     recipe = pretrain.Recipe(
         tokens=2_048, late_stages=0, late_tokens=2_048, batch_tokens=1_024, hidden_size=64,
         intermediate_size=64, layers=1, copying_tokens=0, short_row=128,
