@@ -13,12 +13,12 @@ WEIGHTS = artefact.digest(MODEL / "model.safetensors")
 TABLE = json.loads((MODEL / "calibration.json").read_text())
 
 
-def records() -> list[calibrate.Record]:
-    return [calibrate.Record(MODEL / f"{name}.jsonl", WEIGHTS) for name in ("calibration", "sweep")]
+def record() -> calibrate.Record:
+    return calibrate.Record(MODEL / "calibration.jsonl", WEIGHTS)
 
 
 def test_the_table_is_that_of_the_record_of_runs():
-    assert calibrate.summary(*records()) == TABLE
+    assert calibrate.summary(record()) == TABLE
 
 
 def test_every_set_was_run_with_every_seed_or_is_named_as_not_calibrated_yet():
@@ -28,32 +28,41 @@ def test_every_set_was_run_with_every_seed_or_is_named_as_not_calibrated_yet():
     assert (f"Not calibrated yet: {', '.join(left)}." in card) is bool(left)
     for columns in TABLE["sets"].values():
         seeds = {what: column["seeds"] for what, column in columns.items()}
-        assert seeds == {what: calibrate.SEEDS if count else 1 for what, count in calibrate.RUNS.items()}
+        assert seeds == {"base": 1} | dict.fromkeys([*calibrate.RATES, *calibrate.FEW], calibrate.SEEDS)
         assert all(column["low"] <= column["mean"] <= column["high"] for column in columns.values())
 
 
-def test_a_rate_is_the_best_of_its_sweep_on_every_seed():
-    _, swept = records()
+def test_a_rate_is_the_best_of_its_sweep_on_the_validation_rows_of_every_seed():
+    runs = record()
     for name in TABLE["sets"]:
         for method, rates in calibrate.RATES.items():
-            points = calibrate.averages(swept, name, method)
-            assert {point["learning_rate"] for point in points} >= set(rates)
-            best = max(points, key=lambda point: point["score"])
-            assert calibrate.best_rate(swept, name, method) == best["learning_rate"]
-            assert len(swept.of(set=name, method=method, learning_rate=rates[0])) == calibrate.SEEDS
+            made = {"set": name, "method": method, "examples": calibrate.EXAMPLES}
+            found = {rate: runs.of(**made, learning_rate=rate) for rate in rates}
+            assert {len(lines) for lines in found.values()} == {calibrate.SEEDS}
+            scores = {rate: sum(line["validation_score"] for line in lines) for rate, lines in found.items()}
+            assert scores[calibrate.best_rate(runs, name, method)] == max(scores.values())
 
 
 @pytest.mark.parametrize("method", calibrate.RATES)
 def test_at_equal_scores_neither_method_is_below_what_both_can_reach(method):
-    _, swept = records()
     for name, found in TABLE["at_equal_scores"].items():
         [point] = [
             point
-            for point in calibrate.averages(swept, name, method)
+            for point in calibrate.averages(record(), name, method)
             if point["learning_rate"] == found[f"learning_rate_{method}"]
         ]
-        assert point["score"] >= found["score"] - 1e-4
+        assert point["validation_score"] >= found["score"] - 1e-4
         assert round(point["known_facts"], 4) == found[f"known_facts_{method}"]
+
+
+def test_a_set_with_a_run_missing_is_not_in_the_table():
+    runs = record()
+    for name in TABLE["sets"]:
+        whole, of_set = list(runs.lines), runs.of(set=name)
+        for missing in (of_set[0], of_set[len(of_set) // 2], of_set[-1]):
+            runs.lines = [line for line in whole if line is not missing]
+            assert not calibrate.finished(runs, name)
+        runs.lines = whole
 
 
 def test_forgetting_is_measured_on_what_the_base_model_knew():

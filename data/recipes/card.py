@@ -118,7 +118,7 @@ def calibration_table(folder: Path, weights: str) -> str:
     forgetting = [{"set": name, **columns} for name, columns in found["forgetting"].items()]
     equal = [{"set": name, **columns} for name, columns in found["at_equal_scores"].items()]
     parts = [
-        table(scores), "Seconds of training:", table(seconds),
+        table(scores), "Seconds of training on one core:", table(seconds),
         "What is left of what it knew, at each method's best rate:", table(forgetting),
         "The same at equal scores: each method at the gentlest of its rates that reaches what both can reach (validation rows):",
         table(equal),
