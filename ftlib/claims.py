@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ftlib import artefact, plot
+from ftlib import artefact, evaluate, plot
 from ftlib.settings import WorkbookError
 
 CLAIM_MIME = "application/vnd.ftlib.claim+json"
@@ -42,6 +42,22 @@ def record(
     }
     rows = {"the guide says": says, "measured": _measured(claim), "where": where}
     plot.card(f"Claim {row_id}: {verdict}", rows, VERDICTS[verdict], {CLAIM_MIME: claim}).display()
+
+
+def compared(
+    row_id: str, says: str, found: Mapping[str, evaluate.Comparison], wanted: Collection[str], where: str
+) -> None:
+    """Records a claim that was compared in several places, such as tasks: name -> comparison.
+
+    It holds where the verdict of each is one of `wanted`, does not where no verdict is, nor undecided; else
+    it holds partly.
+    """
+    verdicts = [one.verdict for one in found.values()]
+    held = sum(verdict in wanted for verdict in verdicts)
+    open_ones = "undecided" in verdicts
+    verdict = "holds" if held == len(verdicts) else "partly" if held or open_ones else "does not hold"
+    told = "; ".join(f"{name}: {one.verdict}, {plot.words(one.difference)}" for name, one in found.items())
+    record(row_id, says, told, verdict=verdict, where=where)
 
 
 def collect(notebooks: Iterable[str | Path]) -> list[dict]:

@@ -441,17 +441,21 @@ def _offered(row: dict) -> dict:
     return rest | {"messages": messages(row, "messages")}
 
 
-def examples(chosen: Settings, tokenizer: Tokenizer, max_length: int = 512) -> tuple[list, list]:
+def examples(
+    chosen: Settings, tokenizer: Tokenizer, max_length: int = 512, task: str = ""
+) -> tuple[list, list]:
     """The conversations that a chapter trains on, and those that it tests on: at most `test_examples`.
 
     Of the user's own file (data_path) they are four fifths and one fifth, and what it holds is printed.
+    task: a shipped set to read in place of either, as a second task beside the chapter's own.
     """
-    if path := chosen.parameters.get("data_path"):
+    if (path := chosen.parameters.get("data_path")) and not task:
         records = conversations(str(path), tokenizer, max_length)
         print(records)
         train, test = split(records.used, (0.8, 0.2), chosen.seed)
     else:
-        train, test = ([row["messages"] for row in load(chosen.task, name)] for name in ("train", "test"))
+        source = task or chosen.task
+        train, test = ([row["messages"] for row in load(source, name)] for name in ("train", "test"))
     return train, test[: chosen.test_examples]
 
 

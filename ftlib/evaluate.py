@@ -18,6 +18,7 @@ from ftlib.model import token_nats
 from ftlib.settings import WorkbookError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from transformers import PreTrainedModel as Model
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -157,6 +158,17 @@ def compare(first: Scores, second: Scores, margin: float) -> Comparison:
     if -margin <= difference.low and difference.high <= margin:
         verdict = "equal within the margin"
     return Comparison(verdict, difference, margin, len(first))
+
+
+def against(runs: DataFrame, by: str, first: object, score: str, margin: float) -> dict[object, Comparison]:
+    """Compares each value of the column `by` with its value `first`: what `compare` finds for their scores.
+
+    runs: a row a run, one a seed for each value, with the seed as index, as of `experiment.at_best`.
+    """
+    scores = {value: rows[score] for value, rows in runs.groupby(by, sort=False)}
+    if first not in scores:
+        raise WorkbookError(f"column {by} has no {first!r}: it has {', '.join(map(str, scores))}")
+    return {value: compare(scores[first], found, margin) for value, found in scores.items() if value != first}
 
 
 def _finite(scores: Scores) -> np.ndarray:
@@ -355,6 +367,19 @@ def score(
     scores = (METRICS[metric] if isinstance(metric, str) else metric)(predictions, references)
     ended = sum(predictions.ended) / len(predictions)
     return Score(bootstrap_interval(scores), scores, predictions, ended)
+
+
+def quality(
+    model: Model, tokenizer: Tokenizer, conversations: Sequence[Messages], metric: Metric | str | None
+) -> Interval:
+    """How good the model's answers are, where more is better: their score, or minus the held-out loss.
+
+    metric: as `score` takes it; None where there is no rule for right, as for a user's own rows.
+    """
+    if metric is None:
+        nats = loss(model, tokenizer, conversations).nats_per_token
+        return Interval(-nats.mean, -nats.high, -nats.low)
+    return score(model, tokenizer, [{"messages": row} for row in conversations], metric).interval
 
 
 def loss(

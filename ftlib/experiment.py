@@ -14,7 +14,7 @@ import pickle
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,6 +78,37 @@ def grid(
         file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         notes.unlink()
     return pandas.DataFrame(rows, index=[row["seed"] for row in rows] if "seed" in axes else None)
+
+
+def at_best(runs: DataFrame, dial: str, score: str, by: Sequence[str] = ()) -> DataFrame:
+    """The runs at the value of `dial` with the best mean `score`, found for each group of the columns `by`.
+
+    So a method is compared at its own best learning rate; `score` comes from rows that are not test rows.
+    Of equally good values the first counts.
+    """
+    import pandas
+
+    groups = [rows for _, rows in runs.groupby(list(by), sort=False)] if by else [runs]
+    best = [rows[rows[dial] == rows.groupby(dial, sort=False)[score].mean().idxmax()] for rows in groups]
+    return pandas.concat(best)
+
+
+def at_equal_scores(
+    runs: DataFrame, dial: str, score: str, kept: str, by: str, slack: float = 0.02
+) -> DataFrame:
+    """The runs of each method where all reach the same mean `score`: the highest that every one can reach.
+
+    by: the column of methods. Of the values of `dial` that reach that score, or miss it by `slack` at most,
+    a method takes the one with the highest mean of `kept`, such as the facts that it has not forgotten.
+    """
+    import pandas
+
+    methods = runs.groupby(by, sort=False)
+    means = {method: rows.groupby(dial)[[score, kept]].mean() for method, rows in methods}
+    least = min(found[score].max() for found in means.values()) - slack
+    gentlest = {method: found[found[score] >= least][kept].idxmax() for method, found in means.items()}
+    parts = [runs[(runs[by] == method) & (runs[dial] == value)] for method, value in gentlest.items()]
+    return pandas.concat(parts)
 
 
 def _points(axes: Mapping[str, Iterable]) -> list[Row]:

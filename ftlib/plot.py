@@ -178,6 +178,21 @@ def cycle(steps: Mapping[str, str], back: str, caption: str) -> None:
     show(drawn, caption, f"{names}, and back to the first: {back}")
 
 
+def matrices(shapes: Mapping[str, tuple[int, int]], caption: str) -> None:
+    """Shows matrices side by side, to scale: name -> (rows, columns)."""
+    drawn, axes = figure(height=2.6)
+    tallest, left = max(rows for rows, _ in shapes.values()), 0.0
+    for (name, (rows, columns)), color in zip(shapes.items(), PALETTE, strict=False):
+        axes.bar(left + columns / 2, rows, columns, bottom=(tallest - rows) / 2, color=color)
+        label = f"{name}\n{rows} × {columns}"
+        axes.text(left + columns / 2, -0.06 * tallest, label, ha="center", va="top", fontsize=11)
+        left += columns + 0.4 * tallest
+    axes.set(xlim=(-0.1 * tallest, left), ylim=(-0.35 * tallest, tallest), aspect="equal")
+    axes.set_axis_off()
+    told = ", ".join(f"{name}: {rows} by {columns}" for name, (rows, columns) in shapes.items())
+    show(drawn, caption, f"Matrices drawn to scale: {told}")
+
+
 def _rounded(corner: tuple[float, float], width: float, height: float, color: str):
     from matplotlib.patches import FancyBboxPatch
 
@@ -268,6 +283,18 @@ def table(rows: Sequence[Mapping[str, object]], caption: str = "") -> Shown:
     head = f'<caption style="{CAPTION}">{escape(caption)}</caption>' if caption else ""
     html = f'<table style="border-collapse:collapse;margin:.4em 0">{head}{html}</table>'
     return Shown(html, "\n".join(text))
+
+
+def answers(requests: Sequence[Sequence[Mapping]], caption: str = "", **columns: Sequence[str]) -> Shown:
+    """A table of requests (conversations that end with the user's turn), and of lists of answers by name."""
+    rows = zip(*columns.values(), strict=True)
+    return table(
+        [
+            {"request": request[-1]["content"], **dict(zip(columns, row, strict=True))}
+            for request, row in zip(requests, rows, strict=True)
+        ],
+        caption,
+    )
 
 
 def _cell(text: str, left: bool, tag: str) -> str:

@@ -30,6 +30,27 @@ def test_a_claim_shows_what_the_guide_says_beside_what_was_measured(capsys):
 
 
 @pytest.mark.parametrize(
+    ("verdicts", "told"),
+    [
+        (["worse", "worse"], "holds"),
+        (["worse", "better"], "partly"),
+        (["undecided", "better"], "partly"),
+        (["undecided", "undecided"], "partly"),
+        (["better", "equal within the margin"], "does not hold"),
+    ],
+)
+def test_a_claim_on_several_tasks_holds_where_every_comparison_says_so(verdicts, told, capsys):
+    found = {
+        f"task {number}": evaluate.Comparison(verdict, evaluate.Interval(-0.2, -0.3, -0.1), 0.05, 3)
+        for number, verdict in enumerate(verdicts)
+    }
+    claims.compared("d5", "adapters are worse", found, ["worse"], "4.03")
+    title, _, measured, _ = capsys.readouterr().out.splitlines()
+    assert title == f"Claim d5: {told}"
+    assert f"task 0: {verdicts[0]}, -0.20 [-0.30, -0.10]; task 1: {verdicts[1]}" in measured
+
+
+@pytest.mark.parametrize(
     "row, verdict, what", [("4-22", "holds", "looks like 4-022"), ("4-022", "true", "is none of")]
 )
 def test_a_claim_with_an_impossible_row_or_verdict_is_refused(row, verdict, what, capsys):

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftlib import data
-from ftlib.settings import WorkbookError
+from ftlib.settings import Settings, WorkbookError
 
 USER, ANSWER = {"role": "user", "content": "When?"}, {"role": "assistant", "content": "At noon."}
 OTHER = {"role": "assistant", "content": "No idea."}
@@ -202,6 +202,20 @@ def test_paragraphs_of_plain_text_are_its_rows(tmp_path):
 def test_a_text_column_alone_is_plain_text(tmp_path):
     records = data.read(write(tmp_path / "a.csv", [{"text": "a\n\nb", "genre": "news"}]))
     assert (records.format, records.used) == ("text", [{"text": "a\n\nb", "genre": "news"}])
+
+
+def test_a_chapter_reads_its_own_rows_and_a_second_task_beside_them(tmp_path):
+    rows = [{"prompt": f"{number} + 1", "completion": str(number + 1)} for number in range(30)]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    limits = {"tier": "tiny", "seed": 0, "test_examples": 5, "task": "triage"}
+    chosen = Settings("4.03", "cpu", "", limits | {"data_path": str(tmp_path / "own.jsonl")})
+    tokenizer = tiny.make_tokenizer()
+    train, test = data.examples(chosen, tokenizer)
+    assert len(train) == 24 and len(test) == 5 and "+ 1" in train[0][0]["content"]
+    train, test = data.examples(chosen, tokenizer, task="translate")
+    assert train == [row["messages"] for row in data.load("translate", "train")] and len(test) == 5
+    shipped = data.examples(Settings("4.03", "cpu", "", limits | {"data_path": ""}), tokenizer)
+    assert shipped[0] == [row["messages"] for row in data.load("triage", "train")]
 
 
 def test_exact_duplicates_are_kept(tmp_path):

@@ -180,6 +180,20 @@ def test_scores_that_do_not_pair_and_a_margin_that_is_none_are_errors(first, sec
 # Metrics
 
 
+def test_each_value_of_a_column_is_compared_with_one_of_them_seed_by_seed():
+    scores = {"LoRA": [0.5, 0.6, 0.7], "full": [0.61, 0.7, 0.79], "worse": [0.1, 0.2, 0.31]}
+    rows = [(method, seed, score) for method, found in scores.items() for seed, score in enumerate(found)]
+    runs = pandas.DataFrame(rows, columns=["method", "seed", "score"]).set_index("seed")
+    runs = runs.sample(frac=1, random_state=0)  # rows in any order
+    found = evaluate.against(runs, "method", "LoRA", "score", margin=0.02)
+    assert set(found) == {"full", "worse"}
+    for method, one in found.items():
+        assert one.verdict == evaluate.compare(scores["LoRA"], scores[method], margin=0.02).verdict
+        assert one.difference.mean == pytest.approx(np.subtract(scores[method], scores["LoRA"]).mean())
+    with pytest.raises(WorkbookError, match=r"column method has no 'DoRA': it has (\w+, ){2}\w+"):
+        evaluate.against(runs, "method", "DoRA", "score", margin=0.02)
+
+
 def test_exact_match_forgives_white_space_and_nothing_else():
     pairs = [(" a\n b ", "a b", 1), ("a b", "ab", 0), ("A", "a", 0), ("", "", 1), ("a.", "a", 0)]
     assert evaluate.exact_match([pair[0] for pair in pairs], [pair[1] for pair in pairs]) == [
@@ -465,6 +479,14 @@ def test_the_loss_of_conversations_is_that_of_each_alone(tiny, response_only):
     assert found.tokens == sum(sum(mask[1:]) for mask in scored)
     assert found.nats_per_token.mean == pytest.approx(sum(nats) / found.tokens, rel=1e-5)
     assert found.bits_per_byte is None
+
+
+def test_quality_is_the_score_or_without_a_rule_for_right_minus_the_loss(tiny):
+    rows = [{"messages": row} for row in EXAMPLES]
+    scored = evaluate.quality(*tiny, EXAMPLES, "triage")
+    assert scored == evaluate.score(*tiny, rows, "triage").interval and scored.mean > 0
+    nats = evaluate.loss(*tiny, EXAMPLES).nats_per_token
+    assert evaluate.quality(*tiny, EXAMPLES, None) == evaluate.Interval(-nats.mean, -nats.high, -nats.low)
 
 
 def test_a_document_longer_than_the_context_is_scored_whole_in_windows_that_share_a_token(tiny, caplog):

@@ -391,3 +391,38 @@ def test_what_has_no_content_is_one_clear_error(tmp_path):
         of(file)
     with pytest.raises(WorkbookError, match="the code of <lambda> cannot be read"):
         experiment.fingerprint(eval("lambda size: size", {"__name__": "__main__"}) or None)
+
+
+# What a frame of runs says
+
+
+def tuned_runs():
+    """Two methods at three rates with three seeds: scores on held-back and test rows, facts that are left."""
+    held_back = {"full": {1: 0.5, 2: 0.9, 4: 0.8}, "LoRA": {1: 0.7, 2: 0.85, 4: 0.4}}
+    facts = {"full": {1: 0.95, 2: 0.3, 4: 0.1}, "LoRA": {1: 0.9, 2: 0.8, 4: 0.2}}
+    rows = [
+        {"method": method, "rate": rate, "seed": seed, "held back": score + seed / 100, "test": 1 - score}
+        | {"facts": facts[method][rate]}
+        for method, rates in held_back.items()
+        for rate, score in rates.items()
+        for seed in range(3)
+    ]
+    return pandas.DataFrame(rows, index=[row["seed"] for row in rows])
+
+
+def test_each_method_is_taken_at_the_rate_that_is_best_on_the_rows_held_back():
+    best = experiment.at_best(tuned_runs(), "rate", "held back", by=["method"])
+    assert dict(best.groupby("method")["rate"].unique().explode()) == {"full": 2, "LoRA": 2}
+    assert sorted(best.index) == [0, 0, 1, 1, 2, 2]
+    of_all = experiment.at_best(tuned_runs(), "rate", "held back")
+    assert set(of_all["rate"]) == {2} and len(of_all) == 6
+
+
+@pytest.mark.parametrize(("slack", "rates"), [(0.02, {"full": 2, "LoRA": 2}), (0.2, {"full": 4, "LoRA": 1})])
+def test_at_equal_scores_each_method_takes_the_gentlest_rate_that_reaches_what_all_reach(slack, rates):
+    runs = tuned_runs()
+    if slack == 0.2:  # 0.85 - 0.2 is reached at several rates; make the highest the gentlest for one method
+        runs.loc[(runs["method"] == "full") & (runs["rate"] == 4), "facts"] = 0.5
+    found = experiment.at_equal_scores(runs, "rate", "held back", "facts", by="method", slack=slack)
+    assert dict(found.groupby("method")["rate"].unique().explode()) == rates
+    assert len(found) == 6

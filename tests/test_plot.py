@@ -118,6 +118,33 @@ def test_a_curve_of_runs_is_shown_as_a_picture_with_words(displayed):
     assert "image/png" in shown.html and "0.15 at train_size 1" in shown.html
 
 
+def test_matrices_are_drawn_to_scale_and_told_in_words(monkeypatch):
+    shown = figures(monkeypatch)
+    plot.matrices({"W": (30, 40), "B": (30, 4)}, "To scale")
+    [(figure, caption, alt)] = shown
+    [axes] = figure.axes
+    drawn = [(patch.get_width(), patch.get_height()) for patch in axes.patches]
+    assert drawn == [(40, 30), (4, 30)] and axes.get_aspect() == 1
+    first, second = axes.patches
+    assert first.get_x() + first.get_width() < second.get_x()
+    assert caption == "To scale" and alt == "Matrices drawn to scale: W: 30 by 40, B: 30 by 4"
+
+
+def test_answers_stand_beside_their_requests():
+    first = {"role": "system", "content": "s"}
+    requests = [[first, {"role": "user", "content": text}] for text in ("a", "b")]
+    shown = plot.answers(requests, "Two", before=["x", "y"], after=["z", "w"])
+    assert (
+        shown.text
+        == plot.table(
+            [{"request": "a", "before": "x", "after": "z"}, {"request": "b", "before": "y", "after": "w"}],
+            "Two",
+        ).text
+    )
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        plot.answers(requests, before=["x"])
+
+
 def test_a_floor_is_a_named_dashed_line_across_the_axes():
     _, axes = plot.figure()
     plot.floor(axes, 0.25, "majority class")
