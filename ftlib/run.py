@@ -195,6 +195,9 @@ def execute(job: Job) -> Result:
     if not job.force and (manifest := _finished(job)):
         return Result(number, 0, manifest.seconds, manifest.metrics, "finished before; --force repeats it")
     started = time.perf_counter()
+    usual = _costs().get(number, {}).get(str(job.values.get("tier")), {}).get("seconds")
+    about = f", about {usual} s" if usual else ""
+    print(f"{number} {job.chapter.title}: running{about}", file=sys.stderr, flush=True)
     failed = job.folder.with_name(f"{job.folder.name}-failed.ipynb")
     try:
         with artefact.write_folder(job.folder) as fresh:
@@ -211,7 +214,13 @@ def execute(job: Job) -> Result:
     except WorkbookError as error:
         return Result(number, 2, time.perf_counter() - started, note=str(error))
     failed.unlink(missing_ok=True)
+    print(f"{number}: finished after {manifest.seconds:.0f} s", file=sys.stderr, flush=True)
     return Result(number, 0, manifest.seconds, manifest.metrics)
+
+
+def _costs() -> dict[str, dict[str, dict[str, float]]]:
+    """What a chapter takes on a tier: chapter -> tier -> seconds, memory_gb."""
+    return json.loads((Path(__file__).parent / "costs.json").read_text(encoding="utf-8"))
 
 
 def _finished(job: Job) -> artefact.Manifest | None:
@@ -376,7 +385,7 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS) ->
 
 
 def _list(options: argparse.Namespace, notebooks: Path) -> int:
-    costs = json.loads((Path(__file__).parent / "costs.json").read_text(encoding="utf-8"))
+    costs = _costs()
     for chapter in chapters(notebooks).values():
         times = [f"{tier} {cost['seconds']} s" for tier, cost in costs.get(chapter.number, {}).items()]
         print(f"{chapter.number}  {chapter.title}" + (f" ({', '.join(times)})" if times else ""))

@@ -69,6 +69,9 @@ def notebooks(tmp_path):
     return folder
 
 
+PROGRESS = re.compile(r"(?m)^\d\.\d\d.*: (running|finished after).*\n")  # what says how far a run is
+
+
 @pytest.fixture
 def command(notebooks, tmp_path, monkeypatch, capfd):
     """Runs the command line in a folder of its own; returns exit status, stdout and stderr."""
@@ -79,7 +82,8 @@ def command(notebooks, tmp_path, monkeypatch, capfd):
             status = run.main([str(argument) for argument in arguments], notebooks)
         except SystemExit as exit:
             status = exit.code
-        return status, *capfd.readouterr()
+        shown, errors = capfd.readouterr()
+        return status, shown, PROGRESS.sub("", errors)
 
     return call
 
@@ -250,8 +254,10 @@ def test_a_run_that_is_stopped_leaves_nothing_and_is_done_again(notebooks, tmp_p
     send, begin = STOPS[stop]
     process = started(notebooks, tmp_path, begin, workers=2)
     files = wait_until(
-        lambda: [path for path in (tmp_path / "runs").glob(".*.partial/pids") if path.read_text()][1:]
-        and list((tmp_path / "runs").glob(".*.partial/pids"))
+        lambda: (
+            [path for path in (tmp_path / "runs").glob(".*.partial/pids") if path.read_text()][1:]
+            and list((tmp_path / "runs").glob(".*.partial/pids"))
+        )
     )
     pids = [int(pid) for path in files for pid in path.read_text().split()]
     pids += [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
@@ -261,11 +267,23 @@ def test_a_run_that_is_stopped_leaves_nothing_and_is_done_again(notebooks, tmp_p
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 130
-        assert errors == "interrupted: the same command does again what is not finished\n"
+        assert PROGRESS.sub("", errors) == "interrupted: the same command does again what is not finished\n"
     wait_until(lambda: not any(map(alive, pids)), seconds=20)
     assert folders(tmp_path / "runs") == [], "neither a folder, nor a part of one, nor a third chapter begun"
     write(notebooks / "0_foundations", "0_91_small.ipynb", BODY)
     assert command("run", "0.91")[0] == 0
+
+
+def test_a_run_says_which_chapter_it_is_at_and_how_long_that_takes(notebooks, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    run.main(["run", "all"], notebooks)
+    said = PROGRESS.findall(capfd.readouterr().err)
+    assert said == ["running", "finished after", "running", "running", "finished after"]
+    run.main(["run", "4.01", "--force"], notebooks)
+    first, last = capfd.readouterr().err.splitlines()
+    seconds = json.loads((Path(run.__file__).parent / "costs.json").read_text())["4.01"]["tiny"]["seconds"]
+    assert first == f"4.01 Supervised fine-tuning: running, about {seconds} s"
+    assert re.fullmatch(r"4\.01: finished after \d+ s", last)
 
 
 def test_sigterm_while_a_run_is_prepared_ends_it_at_once(notebooks, tmp_path):
