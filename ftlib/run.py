@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ftlib import artefact, claims, data, plot, settings
+from ftlib import artefact, claims, data, plot, report, settings
 from ftlib.model import load_tokenizer
 from ftlib.settings import WorkbookError
 
@@ -34,6 +34,8 @@ NOTEBOOKS = settings.DATA.parent / "notebooks"
 PATH = ("0.01", "1.02", "2.01", "3.02", "4.01", "4.03", "5.01", "6.02", "7.01")  # through the seven stages
 KINDS = {"str": str, "int": int, "float": float, "bool": bool}
 TRUTH = {"true": True, "false": False}
+PAGE = "index.html"
+HEADLINE = "headline.html"  # of a run: the first figure of the cell with the tag `headline`
 PNG = re.compile(r'src="data:image/png;base64,([^"]+)"')
 
 
@@ -285,6 +287,11 @@ def _keep(job: Job, folder: Path, seconds: float) -> artefact.Manifest:
     images += [data["image/png"] for data in shown if "image/png" in data]
     for number, image in enumerate(images, start=1):
         (folder / f"figure_{number:02}.png").write_bytes(base64.b64decode(image))
+    marked = [cell for cell in notebook.cells if "headline" in cell.metadata.get("tags", ())]
+    figures = [
+        data["text/html"] for data in artefact.outputs(marked) if PNG.search(data.get("text/html", ""))
+    ]
+    (folder / HEADLINE).write_text("".join(figures[:1]), encoding="utf-8")
     page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": job.chapter.title}})
     path.with_suffix(".html").write_text(page, encoding="utf-8")
     made = next((data[artefact.MANIFEST_MIME] for data in shown[::-1] if artefact.MANIFEST_MIME in data), {})
@@ -415,10 +422,34 @@ def _run(options: argparse.Namespace, notebooks: Path) -> int:
         for result in results
     ]
     print(plot.table(rows))
+    _write_page(options, [available[result.number] for result in results], jobs, results)
     if options.what == "path":
         print(f"of the path, not written yet: {', '.join(sorted(set(PATH) - available.keys())) or 'none'}")
-    print(f"notebooks, figures and pages: {options.out}")
+    print(f"notebooks, figures and pages: {options.out}; all of it on one page: {options.out / PAGE}")
     return max(result.status for result in results)
+
+
+def _write_page(
+    options: argparse.Namespace, ran: list[Chapter], jobs: list[Job], results: list[Result]
+) -> None:
+    """Writes the page of the runs, with the headline figure of each."""
+    entries = []
+    for chapter, job, result in zip(ran, jobs, results, strict=True):
+        figure, page = job.folder / HEADLINE, job.chapter.path.with_suffix(".html")
+        entries.append(
+            report.Entry(
+                number=chapter.number,
+                title=chapter.title,
+                stage=chapter.path.parent.name.replace("_", " "),
+                headline=_headline(result),
+                seconds=round(result.seconds),
+                failed=bool(result.status),
+                figure=figure.read_text(encoding="utf-8") if not result.status and figure.exists() else "",
+                page="" if result.status else f"{job.folder.name}/{page.name}",
+            )
+        )
+    with artefact.clear_errors(options.out):
+        report.write(options.out / PAGE, f"Fine-tuning: {options.what}", entries)
 
 
 def _headline(result: Result) -> str:

@@ -60,6 +60,12 @@ def test_a_chapter_shows_figures_that_are_told_in_words_too(path):
     assert all(re.search(r'alt="[^"]{20,}"', html) and "<figcaption" in html for html in drawn)
 
 
+def test_one_cell_of_a_chapter_holds_the_figure_that_stands_for_it(path):
+    marked = [cell for cell in read(path).cells if "headline" in tags(cell)]
+    assert len(marked) == 1
+    assert any("<img" in output.get("data", {}).get("text/html", "") for output in marked[0].outputs)
+
+
 def test_no_notebook_has_an_address_that_the_project_does_not_have(path):
     home = tomllib.loads((run.NOTEBOOKS.parent / "pyproject.toml").read_text())["project"].get("urls", {})
     hosts = re.findall(

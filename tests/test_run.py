@@ -1,5 +1,6 @@
 """The strict runner and the command line, on small chapters made here."""
 
+import base64
 import json
 import os
 import re
@@ -284,6 +285,25 @@ def test_a_run_says_which_chapter_it_is_at_and_how_long_that_takes(notebooks, tm
     seconds = json.loads((Path(run.__file__).parent / "costs.json").read_text())["4.01"]["tiny"]["seconds"]
     assert first == f"4.01 Supervised fine-tuning: running, about {seconds} s"
     assert re.fullmatch(r"4\.01: finished after \d+ s", last)
+
+
+def test_a_run_ends_with_one_page_that_holds_what_each_chapter_made(command, notebooks, tmp_path):
+    path = write(notebooks / "0_foundations", "0_91_small.ipynb", "1 + 1", BODY)
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-1].metadata["tags"] = ["headline"]
+    nbformat.write(notebook, path)
+    assert command("run", "all")[0] == 1
+    page = (tmp_path / "runs" / "index.html").read_text()
+    [figure] = run.PNG.findall(page)
+    [kept] = (tmp_path / "runs").glob("0_91-*/figure_01.png")
+    assert base64.b64decode(figure) == kept.read_bytes() and 'alt="Loss rises"' in page
+    assert page.count("0.91 A small chapter") == 2 and page.count("loss 0.5 [0.0, 1.0]") == 2
+    assert page.count('<li class="failed">') == 1 and "0.92 A failing chapter" in page
+    [linked] = re.findall(r'href="(0_91[^"]+)"', page)
+    assert (tmp_path / "runs" / linked).is_file()
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert all(one.startswith("data:") or (tmp_path / "runs" / one).is_file() for one in loaded)
+    assert '<meta name="viewport"' in page
 
 
 def test_sigterm_while_a_run_is_prepared_ends_it_at_once(notebooks, tmp_path):
