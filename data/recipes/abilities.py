@@ -29,6 +29,9 @@ from .world import world
 SEEDS = 3
 ITEMS = 200
 LINES = 2_000
+# Of the 500 rows that teach to read, so many have no answer in their passage. Chosen on validation people: with a third, as
+# in the whole set, the model says "not said" of one answer in seven that is there; with a sixth, of one in fifteen.
+UNANSWERED = 83
 # How the model is tuned: to read, which it can do before, and to answer questions, which it cannot. On validation people
 # the gentler way was the better one for reading.
 GENTLY = {"learning_rate": 1e-4, "epochs": 3}
@@ -68,7 +71,9 @@ def reading_abilities(bench: Bench, seed: int) -> dict[str, float]:
     """After 500 rows of passage, question and answer: new and altered facts, answers that are missing."""
     pen = Pen("test", f"abilities-{seed}", wordings="train", open_names=True)
     rows = [row["messages"] for row in data.load("reading", "train")]
-    tuned = bench.tuned(pen.some(rows, 500), seed, **GENTLY)
+    parts = [[row for row in rows if (row[-1]["content"] == reading.NOT_SAID) is unanswered] for unanswered in (True, False)]
+    chosen = [*pen.some(parts[0], UNANSWERED), *pen.some(parts[1], 500 - UNANSWERED)]
+    tuned = bench.tuned(chosen, seed, **GENTLY)
     known, new = ([fact for fact in data.load("facts", "facts") if fact["known"] == which] for which in (True, False))
     altered = [another_value(pen, fact) for fact in pen.some(known, ITEMS)]
     said = bench.said(tuned, [missing(pen) for _ in range(ITEMS)])
