@@ -198,7 +198,8 @@ def execute(job: Job) -> Result:
         return Result(number, 0, manifest.seconds, manifest.metrics, "finished before; --force repeats it")
     started = time.perf_counter()
     usual = _costs().get(number, {}).get(str(job.values.get("tier")), {}).get("seconds")
-    about = f", about {usual} s" if usual else ""
+    as_shipped = not {"model_id", "data_path", "examples", "epochs", "seeds"} & job.changed.keys()
+    about = f", about {usual} s" if usual and as_shipped else ""
     print(f"{number} {job.chapter.title}: running{about}", file=sys.stderr, flush=True)
     failed = job.folder.with_name(f"{job.folder.name}-failed.ipynb")
     try:
