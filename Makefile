@@ -8,8 +8,9 @@ TIER ?= tiny
 PYTHON3 ?= python3
 CONSTRAINTS ?= --constraint constraints.txt
 PYTHON := .venv/bin/python
-# -qq: errors only; all that the installer says, its warnings too, is in the log.
-INSTALL = $(PYTHON) -m pip install -qq --log .venv/setup.log --disable-pip-version-check $(CONSTRAINTS)
+# The installer's warnings are kept in a log, and shown where it fails.
+INSTALL = @if ! $(PYTHON) -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) $(1) \
+	>> .venv/setup.log 2>&1; then tail -n 30 .venv/setup.log; exit 1; fi
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
@@ -26,10 +27,10 @@ $(INSTALLED): constraints.txt pyproject.toml
 	@echo "Setting up .venv; this takes some minutes the first time. What the installer says is in .venv/setup.log."
 	@$(PYTHON3) -m venv .venv
 	@echo "1 of 2: torch"
-	@$(INSTALL) torch==2.13.0
+	$(call INSTALL,torch==2.13.0)
 	@echo "2 of 2: all other packages"
-	@$(INSTALL) hatchling
-	@$(INSTALL) --no-build-isolation --editable ".[all]"
+	$(call INSTALL,hatchling)
+	$(call INSTALL,--no-build-isolation --editable ".[all]")
 	@touch $@
 
 run: setup
