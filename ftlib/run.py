@@ -292,7 +292,8 @@ def _keep(job: Job, folder: Path, seconds: float) -> artefact.Manifest:
     figures = [
         data["text/html"] for data in artefact.outputs(marked) if PNG.search(data.get("text/html", ""))
     ]
-    (folder / HEADLINE).write_text("".join(figures[:1]), encoding="utf-8")
+    if figures:
+        (folder / HEADLINE).write_text(figures[0], encoding="utf-8")
     page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": job.chapter.title}})
     path.with_suffix(".html").write_text(page, encoding="utf-8")
     made = next((data[artefact.MANIFEST_MIME] for data in shown[::-1] if artefact.MANIFEST_MIME in data), {})
