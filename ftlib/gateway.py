@@ -45,7 +45,8 @@ KINDS |= {504: "server_error"}
 class Limits:
     """What a caller may do. per_second, burst: of requests, as of `Bucket`. at_once: requests of all callers
     in work together. input_tokens: in the texts of a request. output_tokens: of an answer. seconds: from the
-    first byte of a request to the last of its answer. body_bytes: of a request. temperature: the highest.
+    first byte of a request to the last of its answer. body_bytes, upload_seconds: of a request's body.
+    temperature: the highest.
     """
 
     per_second: float = 5.0
@@ -55,6 +56,7 @@ class Limits:
     output_tokens: int = 64
     seconds: float = 60.0
     body_bytes: int = 65_536
+    upload_seconds: float = 5.0
     temperature: float = 0.0
 
     def __post_init__(self) -> None:
@@ -236,7 +238,7 @@ class Gateway:
         self.at_work += 1
         response = None
         try:
-            body = await self._admitted(request, record, deadline)
+            body = await self._admitted(request, record)
             response = await self._answer(body, record, deadline)
         except Refused as refused:
             record.error = str(refused)
@@ -259,16 +261,16 @@ class Gateway:
         if self.keep:
             self.keeper.submit(_kept, self.keep, record)
 
-    async def _admitted(self, request: Request, record: Record, deadline: float) -> dict:
+    async def _admitted(self, request: Request, record: Record) -> dict:
         """The body for the model server, once the caller is known and the request within all limits."""
         self._identify(request, record)
         if self.at_work > self.limits.at_once:
             raise Refused(503, f"{self.limits.at_once} requests are in work already: try again", 1.0)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(self.limits.upload_seconds):
                 raw = await self._read(request)
         except TimeoutError:
-            raise Refused(408, f"the request was not there in {self.limits.seconds:g} s") from None
+            raise Refused(408, f"no whole request in {self.limits.upload_seconds:g} s") from None
         try:
             asked = SCHEMAS[record.path].model_validate_json(raw)
         except ValidationError as error:
@@ -387,7 +389,7 @@ class Gateway:
         with suppress(httpx.HTTPError, OSError, ValueError):
             url = json.loads(self.upstream.read_text(encoding="utf-8"))["url"]
             if (await self.client.get(f"{url}/health", timeout=5)).is_success:
-                return JSONResponse({"status": "ok", "at_work": self.at_work})
+                return JSONResponse({"status": "ok"})
         return JSONResponse({"status": "the model server does not answer"}, 503)
 
 
@@ -396,10 +398,10 @@ def _note(record: Record, reply: dict) -> None:
     for choice in reply.get("choices") or ():
         said = choice.get("message") or choice.get("delta") or choice
         text = said.get("content") or said.get("text") or ""
-        if text and record.first_seconds is None:
-            record.first_seconds = time.time() - record.began
         record.answer += text
         record.finish = choice.get("finish_reason") or record.finish
+        if record.first_seconds is None and (text or record.finish):
+            record.first_seconds = time.time() - record.began
     record.output_tokens = (reply.get("usage") or {}).get("completion_tokens", record.output_tokens)
 
 
@@ -450,7 +452,7 @@ def app(config: Mapping) -> FastAPI:
 
     @served.get("/health")
     async def health() -> dict:
-        return {"status": "ok"}
+        return {"status": "ok", "at_work": gateway.at_work}
 
     @served.get("/v1/models")
     async def models() -> dict:

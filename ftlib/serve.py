@@ -85,7 +85,10 @@ class Server:
         until, tries = time.monotonic() + seconds, 3
         while time.monotonic() < until:
             with suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/health", timeout=10, trust_env=False).is_success:
+                if (
+                    self._listens()
+                    and httpx.get(f"{self.url}/health", timeout=10, trust_env=False).is_success
+                ):
                     return self
             if not self.alive:
                 tries -= 1
@@ -94,6 +97,15 @@ class Server:
                 self.start()  # another program took the port between our look and the server's start
             time.sleep(0.1)
         raise WorkbookError(f"the server was not ready in {seconds:g} s, and says last: {self._reason()}")
+
+    def _listens(self) -> bool:
+        """Whether it is this server that listens on the port: another program may have taken it meanwhile."""
+        import psutil
+
+        with suppress(psutil.Error):
+            open_ones = psutil.Process(self.process.pid).net_connections("tcp")
+            return any(one.status == psutil.CONN_LISTEN and one.laddr.port == self.port for one in open_ones)
+        return False
 
     def log(self) -> str:
         """What the server has printed so far."""
@@ -150,7 +162,8 @@ def model(
         raise WorkbookError(f"{folder} holds no model to serve: save model and tokenizer there first")
     options = ["--host", HOST, "--port"]
     if engine == "transformers":
-        more = ["--continuous-batching", "--cb-num-blocks", "64", "--cb-max-batch-tokens", "256"]
+        small = ["--cb-num-blocks", "64", "--cb-max-batch-tokens", "256"]  # else it measures memory, for 15 s
+        more = ["--continuous-batching", *(small if device == "cpu" else ())]
         options = ["--device", device, *(more if batching else ()), *options]
 
     def command(port: int) -> list[str]:
