@@ -37,6 +37,7 @@ from ftlib.settings import WorkbookError
 MODEL = "workbook"  # the name that callers see; where the model lies is not their concern
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 AGAIN_SECONDS = 0.2  # after that time a model server that did not answer is asked again
+PER_TURN = 4  # tokens that a chat template writes around a turn, or fewer
 KINDS = {401: "authentication_error", 429: "rate_limit_error", 502: "server_error", 503: "server_error"}
 KINDS |= {504: "server_error"}
 
@@ -220,6 +221,8 @@ class Gateway:
         self.upstream = Path(config["upstream"])
         self.tokenizer = Tokenizer.from_file(str(Path(config["folder"], "tokenizer.json")))
         self.special = set(special_tokens(config["folder"], self.tokenizer))
+        described = json.loads(Path(config["folder"], "config.json").read_text(encoding="utf-8"))
+        self.context = described.get("max_position_embeddings") or sys.maxsize
         self.buckets: dict[str, Bucket] = {}
         self.at_work = 0
         self.client = httpx.AsyncClient(timeout=None, trust_env=False, limits=httpx.Limits())
@@ -316,8 +319,10 @@ class Gateway:
             raise Refused(422, f"max_tokens: at most {limits.output_tokens} are written")
         if asked.temperature > limits.temperature:
             raise Refused(422, f"temperature: at most {limits.temperature:g}")
-        body = {"max_tokens": asked.max_tokens or limits.output_tokens}
-        body |= {"temperature": asked.temperature, "stream": asked.stream}
+        most = asked.max_tokens or limits.output_tokens
+        if record.input_tokens + PER_TURN * (len(texts) + 1) + most > self.context:
+            raise Refused(413, f"{record.input_tokens} tokens and an answer: the model holds {self.context}")
+        body = {"max_tokens": most, "temperature": asked.temperature, "stream": asked.stream}
         if isinstance(asked, Completion):
             return body | {"prompt": texts[0]}
         turns = zip(asked.messages, texts, strict=True)

@@ -114,7 +114,7 @@ def test_a_server_that_ends_before_it_is_ready_says_why():
 def test_a_server_that_is_not_ready_in_time_says_what_it_last_printed():
     with serve.Server(lambda port: [*LISTEN, str(port)]) as server:  # it has no /health
         until(lambda: listening(server.url))
-        with pytest.raises(WorkbookError, match=r"not ready in 0\.5 s, and says last: .*404"):
+        with pytest.raises(WorkbookError, match=r"not ready in 0\.5 s, and says last: .*HTTP"):
             server.ready(0.5)
 
 
