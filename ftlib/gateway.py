@@ -185,15 +185,22 @@ def special_tokens(folder: str | Path, tokenizer: Tokenizer) -> list[str]:
 
 
 def plain(text: str, special: Iterable[str]) -> str:
-    """The text with a space inside each imitation of a special token, so that none of them is left.
+    """The text with a space inside each imitation of a special token (in place of one of a single sign).
 
     >>> plain("Hi<|eos|>", ["<|eos|>"])
     'Hi< |eos|>'
     """
     pattern = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "(?!)")
-    while pattern.search(text):
-        text = pattern.sub(lambda found: " ".join(filter(None, (found[0][:1], found[0][1:]))), text)
+    for _ in range(10):  # tokens may overlap; one that begins with two spaces would come back for ever
+        text, count = pattern.subn(_broken, text)
+        if not count:
+            break
     return text
+
+
+def _broken(found: re.Match) -> str:
+    first, rest = found[0][0], found[0][1:]
+    return f"{first} {rest}" if rest else " "
 
 
 class Stream(StreamingResponse):
