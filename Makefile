@@ -8,9 +8,8 @@ TIER ?= tiny
 PYTHON3 ?= python3
 CONSTRAINTS ?= --constraint constraints.txt
 PYTHON := .venv/bin/python
-# What the installer says is kept in a log, and shown when it fails.
-INSTALL = log=.venv/setup.log; install() { $(PYTHON) -m pip install --disable-pip-version-check $(CONSTRAINTS) "$$@" \
-	>> $$log 2>&1 || { tail -n 30 $$log; echo "error: the installer failed; all it said is in $$log" >&2; exit 1; }; }; install
+# -qq: errors only; all that the installer says, its warnings too, is in the log.
+INSTALL = $(PYTHON) -m pip install -qq --log .venv/setup.log --disable-pip-version-check $(CONSTRAINTS)
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
@@ -24,10 +23,13 @@ setup: $(INSTALLED)
 # Torch comes first, alone and exact: it is the one package of which each machine needs its own build.
 $(INSTALLED): constraints.txt pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed: make setup PYTHON3=python3.11")'
-	@echo "Setting up .venv; this takes some minutes the first time. What the installer says goes to .venv/setup.log."
+	@echo "Setting up .venv; this takes some minutes the first time. What the installer says is in .venv/setup.log."
 	@$(PYTHON3) -m venv .venv
-	@echo "1 of 2: torch" && $(INSTALL) torch==2.13.0
-	@echo "2 of 2: everything else" && $(INSTALL) hatchling && install --no-build-isolation --editable ".[all]"
+	@echo "1 of 2: torch"
+	@$(INSTALL) torch==2.13.0
+	@echo "2 of 2: all other packages"
+	@$(INSTALL) hatchling
+	@$(INSTALL) --no-build-isolation --editable ".[all]"
 	@touch $@
 
 run: setup
