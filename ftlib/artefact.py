@@ -211,9 +211,7 @@ def hand_over(
 
     metrics: name -> a number or an interval, the headline first. Returns run_folder(chapter)/artefact.
     """
-    parameters = settings.parameters
-    data = parameters.get("data_path") or DATA / str(parameters.get("task", ""))
-    inputs = {"model": identity(settings.model), "data": identity(data)}
+    parameters, inputs = settings.parameters, _inputs(settings)
     numbers = {name: plot.interval(value) or value for name, value in metrics.items()}
     time, memory = round(seconds, 1), round(memory_gb(), 2)
     manifest = Manifest(
@@ -226,3 +224,23 @@ def hand_over(
         manifest.write(fresh)
     manifest.show()
     return folder
+
+
+def handed_over(chapter: str, settings: Settings) -> Path | None:
+    """The newest artefact that `chapter` left beside the folder of this run, of the same model and data.
+
+    None where there is none: then a chapter makes a model of its own, and says so.
+    """
+    name = chapter.replace(".", "_")
+    notes = [*run_folder(settings.chapter).parent.glob(f"{name}*/artefact/manifest.json")]
+    for note in sorted(notes, key=lambda path: path.stat().st_mtime, reverse=True):
+        with suppress(WorkbookError):
+            if Manifest.read(note.parent).inputs == _inputs(settings):
+                return note.parent
+    return None
+
+
+def _inputs(settings: Settings) -> dict[str, str]:
+    parameters = settings.parameters
+    data = parameters.get("data_path") or DATA / str(parameters.get("task", ""))
+    return {"model": identity(settings.model), "data": identity(data)}

@@ -97,6 +97,7 @@ PARAMETERS = {
     "seeds": Parameter(int, "how many times an experiment is repeated; an interval needs two", 2, 20),
     "max_length": Parameter(int, "tokens of an example; more are cut off", 16, 8192),
     "rank": Parameter(int, "rank of a LoRA update", 1, 256),
+    "callers": Parameter(int, "requests at the same time, at most", 4, 64),
 }
 
 

@@ -1,5 +1,6 @@
 """Folders that are written whole or not at all, digests, manifests."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -209,3 +210,22 @@ def test_what_is_handed_over_loads_again_and_says_how_it_was_made(
     assert manifest.peak_memory_gb > 0.1
     again, _ = model.load(str(folder), "cpu")
     assert model.changed(again, network.state_dict()) == []
+
+
+def test_the_newest_artefact_of_an_earlier_chapter_from_the_same_model_and_data_is_found(
+    tiny_model_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path / "6_02-abc"))
+    chosen = settings.start("6.02", task="triage", model_id=str(tiny_model_folder))
+    assert artefact.handed_over("4.01", chosen) is None
+    inputs = artefact._inputs(chosen)
+    for number, (name, found) in enumerate({"4_01-a": inputs, "4_01-b": inputs, "4_01-c": {}}.items()):
+        folder = tmp_path / name / "artefact"
+        folder.mkdir(parents=True)
+        dataclasses.replace(MANIFEST, inputs=found).write(folder)
+        os.utime(folder / "manifest.json", (number, number))
+    (tmp_path / "4_01-d" / "artefact").mkdir(parents=True)
+    (tmp_path / "4_01-d" / "artefact" / "manifest.json").write_text("cut off")
+    assert artefact.handed_over("4.01", chosen) == tmp_path / "4_01-b" / "artefact"
+    other = settings.start("6.02", task="extract", model_id=str(tiny_model_folder))
+    assert artefact.handed_over("4.01", other) is None

@@ -26,7 +26,8 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 # The house, from the ground up; a module may import what stands on a lower floor.
 FLOORS = [{"plot"}, {"settings"}, {"artefact"}, {"formats", "experiment"}, {"data"}, {"model"}, {"generate"}]
-FLOORS += [{"evaluate"}, {"train"}, {"check", "claims"}, {"exercises"}, {"report"}, {"run"}, {"__main__"}]
+FLOORS += [{"evaluate"}, {"train"}, {"gateway", "serve"}, {"check", "claims"}, {"exercises"}, {"report"}]
+FLOORS += [{"run"}, {"__main__"}]
 
 
 def extras():
@@ -98,7 +99,7 @@ def test_the_extra_all_holds_every_stage():
 def test_a_hosted_notebook_installs_the_same_versions_beside_its_own_torch():
     stages = PROJECT["project"]["optional-dependencies"]
     own, *lines = stages["colab"]
-    assert Requirement(own).extras == {"data", "evaluate"}
+    assert Requirement(own).extras == {"data", "evaluate", "serve"}
     assert set(lines) <= {*stages["train"], *stages["notebooks"]}
     exact = {line for line in stages["train"] if "==" in line}
     assert exact - set(lines) == {f"torch=={pins()['torch']}"}
@@ -185,7 +186,8 @@ def code_lines(path: Path) -> int:
 
 def test_ftlib_stays_small():
     lines = {path.name: code_lines(path) for path in (ROOT / "ftlib").glob("*.py")}
-    assert sum(lines.values()) < 3_000, lines  # a fifth of it reads files of any kind without losing a row
+    # A sixth of it reads files of any kind without losing a row, a tenth serves.
+    assert sum(lines.values()) < 4_000, lines
 
 
 def test_no_function_of_ftlib_is_longer_than_forty_lines():
