@@ -89,8 +89,8 @@ def at_best(runs: DataFrame, dial: str, score: str, by: Sequence[str] = ()) -> D
     import pandas
 
     groups = [rows for _, rows in runs.groupby(list(by), sort=False)] if by else [runs]
-    best = [rows[rows[dial] == rows.groupby(dial, sort=False)[score].mean().idxmax()] for rows in groups]
-    return pandas.concat(best)
+    means = [rows.groupby(dial, sort=False)[score].mean().round(9) for rows in groups]  # 0.1 + 0.2 is 0.3
+    return pandas.concat(rows[rows[dial] == mean.idxmax()] for rows, mean in zip(groups, means, strict=True))
 
 
 def at_equal_scores(

@@ -198,8 +198,7 @@ def execute(job: Job) -> Result:
         return Result(number, 0, manifest.seconds, manifest.metrics, "finished before; --force repeats it")
     started = time.perf_counter()
     usual = _costs().get(number, {}).get(str(job.values.get("tier")), {}).get("seconds")
-    as_shipped = not {"model_id", "data_path", "examples", "epochs", "seeds"} & job.changed.keys()
-    about = f", about {usual} s" if usual and as_shipped else ""
+    about = f", about {usual} s" if usual and job.changed.keys() <= {"tier", "seed"} else ""
     print(f"{number} {job.chapter.title}: running{about}", file=sys.stderr, flush=True)
     failed = job.folder.with_name(f"{job.folder.name}-failed.ipynb")
     try:

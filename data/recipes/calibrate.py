@@ -20,8 +20,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
+from typing import TYPE_CHECKING
 
-from ftlib import artefact, data, evaluate, model, settings, train
+from ftlib import artefact, data, evaluate, experiment, model, settings, train
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SEEDS = 3
 FACTS, HELD_OUT = 300, 120
@@ -129,20 +133,18 @@ def calibrate(bench: Bench, record: Record, name: str) -> None:
         run("full", best_rate(record, name, "full"), examples, seed)
 
 
-def averages(record: Record, name: str, method: str) -> list[dict[str, float]]:
-    """Of each learning rate, the means over its seeds; the lowest rate first."""
-    found = []
-    every = record.of(set=name, method=method, examples=EXAMPLES)
-    for rate in sorted({line["learning_rate"] for line in every}):
-        lines = [line for line in every if line["learning_rate"] == rate]
-        means = {key: mean(line[key] for line in lines) for key in ("validation_score", "known_facts", "held_out_loss")}
-        found.append({"learning_rate": rate, **means})
-    return found
+def runs_at_each_rate(record: Record, name: str) -> DataFrame:
+    """The runs of a set on all its examples, by method; the lowest rate first."""
+    from pandas import DataFrame
+
+    runs = DataFrame([line for method in RATES for line in record.of(set=name, method=method, examples=EXAMPLES)])
+    return runs.sort_values("learning_rate", kind="stable")
 
 
 def best_rate(record: Record, name: str, method: str) -> float:
     """The learning rate with the best mean score on validation rows; the lowest of equals."""
-    return max(averages(record, name, method), key=lambda point: point["validation_score"])["learning_rate"]
+    runs = runs_at_each_rate(record, name)
+    return float(experiment.at_best(runs[runs["method"] == method], "learning_rate", "validation_score")["learning_rate"].iloc[0])
 
 
 def runs_of(record: Record, name: str) -> dict[str, list[dict]]:
@@ -183,12 +185,12 @@ def summary(record: Record) -> dict:
 
 def at_equal_scores(record: Record, name: str) -> dict[str, float]:
     """What each method keeps when it takes the gentlest rate that reaches what both can reach (validation rows)."""
-    points = {method: averages(record, name, method) for method in RATES}
-    target = min(max(point["validation_score"] for point in found) for found in points.values()) - SLACK
-    result: dict[str, float] = {"score": round(target, 4)}
-    for method, found in points.items():
-        kept = max((point for point in found if point["validation_score"] >= target), key=lambda point: point["known_facts"])
-        result |= {f"{key}_{method}": round(kept[key], 4) for key in ("learning_rate", "known_facts", "held_out_loss")}
+    runs = runs_at_each_rate(record, name)
+    kept = experiment.at_equal_scores(runs, "learning_rate", "validation_score", "known_facts", by="method", slack=SLACK)
+    best = runs.groupby(["method", "learning_rate"])["validation_score"].mean().groupby("method").max()
+    result = {"score": round(float(best.min()) - SLACK, 4)}
+    for method, means in kept.groupby("method", sort=False)[["learning_rate", "known_facts", "held_out_loss"]].mean().iterrows():
+        result |= {f"{key}_{method}": round(float(value), 4) for key, value in means.items()}
     return result
 
 
