@@ -459,6 +459,22 @@ def examples(
     return train, test[: chosen.test_examples]
 
 
+def as_table(conversations: Iterable[Sequence[Message]], prompt: str = "") -> list[dict[str, str]]:
+    """Conversations as rows of a table: `ticket` (a number), `message` (the last request), `reply` to it.
+
+    prompt: what every request begins with, which `message` leaves out.
+
+    >>> turns = [{"role": "user", "content": "Topic? No boat."}, {"role": "assistant", "content": "ferry"}]
+    >>> as_table([turns], prompt="Topic? ")
+    [{'ticket': '1', 'message': 'No boat.', 'reply': 'ferry'}]
+    """
+    rows = []
+    for number, (*_, request, answer) in enumerate(conversations, start=1):
+        message = request["content"].removeprefix(prompt)
+        rows.append({"ticket": str(number), "message": message, "reply": said(answer)})
+    return rows
+
+
 def each_answer(rows: Iterable[dict]) -> list[dict]:
     """A row for each assistant turn of `rows`, which it ends with, to score every answer."""
     return [

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -184,6 +184,21 @@ def _bootstrap(statistic: Callable, size: int, level=0.95, seed=0, resamples=100
     rows = np.random.default_rng(seed).integers(size, size=(resamples, size))
     low, high = np.quantile(statistic(rows), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(statistic(np.arange(size))), float(low), float(high))
+
+
+def recall_precision(found: Collection, wanted: Collection) -> dict[str, float | None]:
+    """Of a search: the share of what is wanted that it found, the share of its finds that are wanted.
+
+    None where there is nothing to take a share of.
+
+    >>> recall_precision(found={"a", "b"}, wanted={"b", "c", "d", "e"})
+    {'recall': 0.25, 'precision': 0.5}
+    """
+    hits = len(set(found) & set(wanted))
+    return {
+        "recall": hits / len(set(wanted)) if wanted else None,
+        "precision": hits / len(set(found)) if found else None,
+    }
 
 
 def _compare(predictions: Texts, references: Texts, same: Callable[[str, str], bool]) -> list[float]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ftlib
-from ftlib import artefact, evaluate, model, settings
+from ftlib import artefact, data, evaluate, model, settings
 from ftlib.settings import WorkbookError
 
 MANIFEST = artefact.Manifest(
@@ -209,3 +209,14 @@ def test_what_is_handed_over_loads_again_and_says_how_it_was_made(
     assert manifest.peak_memory_gb > 0.1
     again, _ = model.load(str(folder), "cpu")
     assert model.changed(again, network.state_dict()) == []
+
+
+def test_rows_that_are_handed_over_are_a_file_that_any_chapter_reads(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path))
+    chosen = settings.start("1.02", tier="tiny", seed=7)
+    turns = [{"role": "user", "content": "Où est le café ?"}, {"role": "assistant", "content": "Ici."}]
+    folder = artefact.hand_over_rows("1.02", chosen, [turns, turns], "triage", {"recall": 0.5})
+    assert "recall      0.5" in capsys.readouterr().out
+    assert data.read(folder / "train.jsonl").used == [{"messages": turns}] * 2
+    manifest = artefact.Manifest.read(folder)
+    assert manifest.inputs == {"data": artefact.digest(settings.DATA / "triage")} and manifest.seconds > 0

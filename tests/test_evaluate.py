@@ -579,3 +579,8 @@ def test_cloze_picks_the_option_that_is_likeliest_one_by_one(tiny):
     assert 0 < sum(expected) < 12
     spaced = [{**fact, "cloze": fact["cloze"] + " "} for fact in facts]
     assert evaluate.cloze(network, tokenizer, spaced) == expected
+
+
+def test_recall_and_precision_of_nothing_are_none():
+    assert evaluate.recall_precision([], [1]) == {"recall": 0.0, "precision": None}
+    assert evaluate.recall_precision([1, 1, 2], []) == {"recall": None, "precision": 0.0}
