@@ -379,8 +379,9 @@ def test_the_export_has_the_defects_that_its_truth_says():
 
 
 def test_only_a_leaked_ticket_of_the_export_says_what_a_test_row_says():
-    rows = {row["id"]: row["messages"][0]["content"].partition("\n")[2] for row in data.load("triage", "test")}
-    asked = {name: export.windows(text) for name, text in rows.items()}
+    asked = {}
+    for row in data.load("triage", "test"):
+        asked[row["id"]] = export.windows(row["messages"][0]["content"].partition("\n")[2])
     for row in data.load("export", "truth"):
         words = export.windows(row["message"])
         near = [name for name, others in asked.items() if len(words & others) > 0.5 * len(words | others)]

@@ -310,7 +310,7 @@ def export_set(folder: Path, write_rows: Callable[[Path, list[dict]], int]) -> d
     pen = Pen("train", "export", open_names=True)
     text = (folder.parent / "triage" / "test.jsonl").read_text(encoding="utf-8")
     test = [json.loads(row) for row in text.splitlines()]
-    found, truth, content = lines(pen, test), [], [line(COLUMNS)]
+    found, truth, content, said = lines(pen, test), [], [line(COLUMNS)], {}
     for number, one in enumerate(found):
         if not SPARED & set(one.defects):
             spoil(pen, one)
@@ -318,7 +318,9 @@ def export_set(folder: Path, write_rows: Callable[[Path, list[dict]], int]) -> d
         content.append(line(values, one.encoding))
         if not content[-1].isascii() and one.encoding != "utf-8":
             one.defects.append("cp1252")
-        planted = {"personal": one.personal, "language": one.language, "group": one.group or values[0], "defects": sorted(one.defects)}
+        repeats = said.setdefault(one.group or values[0], values[0])   # the first ticket that says the same
+        planted = {"personal": one.personal, "language": one.language, "repeats": repeats if repeats != values[0] else ""}
+        planted |= {"group": one.group or values[0], "defects": sorted(one.defects)}
         truth.append({"ticket": values[0], "message": one.message, "reply": one.reply, **planted})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tickets.csv").write_bytes(b"".join(content))
