@@ -10,7 +10,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -211,16 +212,56 @@ def hand_over(
 
     metrics: name -> a number or an interval, the headline first. Returns run_folder(chapter)/artefact.
     """
-    parameters, inputs = settings.parameters, _inputs(settings)
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return _hand_over(chapter, settings, save, _inputs(settings), metrics, seconds)
+
+
+def hand_over_rows(
+    chapter: str, settings: Settings, conversations: Sequence[list], source: str, metrics: Mapping
+) -> Path:
+    """Saves conversations as train.jsonl, which `data_path` takes, and a manifest; else as `hand_over`.
+
+    source: the shipped set that they were made from, where it was not the user's file (data_path). The
+    seconds of the manifest are those that this process has computed.
+    """
+    inputs = {"data": identity(settings.parameters.get("data_path") or DATA / source)}
+
+    def save(folder: Path) -> None:
+        lines = [json.dumps({"messages": turns}, ensure_ascii=False) + "\n" for turns in conversations]
+        (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
+
+    return _hand_over(chapter, settings, save, inputs, metrics, time.process_time())
+
+
+def hand_over_choice(
+    chapter: str, settings: Settings, choice: Mapping[str, object], metrics: Mapping[str, object]
+) -> Path:
+    """Hands over a decision where there are no new weights: choice.json beside the manifest, which is shown.
+
+    choice: what was decided, as JSON can hold it; else as `hand_over_rows`.
+    """
+    text = json.dumps(choice, indent=2, ensure_ascii=False) + "\n"
+
+    def save(folder: Path) -> None:
+        (folder / "choice.json").write_text(text, encoding="utf-8")
+
+    return _hand_over(chapter, settings, save, _inputs(settings), metrics, time.process_time())
+
+
+def _hand_over(
+    chapter: str, settings: Settings, save: Callable, inputs: dict, metrics: Mapping, seconds: float
+) -> Path:
+    """Fills run_folder(chapter)/artefact with what `save` writes there and a manifest, and shows that."""
     numbers = {name: plot.interval(value) or value for name, value in metrics.items()}
-    time, memory = round(seconds, 1), round(memory_gb(), 2)
-    manifest = Manifest(
-        chapter, parameters, settings.seed, versions(), inputs, settings.device, time, memory, numbers
-    )
+    made = (inputs, settings.device, round(seconds, 1), round(memory_gb(), 2), numbers)
+    manifest = Manifest(chapter, settings.parameters, settings.seed, versions(), *made)
     folder = run_folder(chapter) / "artefact"
     with write_folder(folder) as fresh:
-        model.save_pretrained(fresh)
-        tokenizer.save_pretrained(fresh)
+        save(fresh)
         manifest.write(fresh)
     manifest.show()
     return folder

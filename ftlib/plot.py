@@ -193,6 +193,23 @@ def matrices(shapes: Mapping[str, tuple[int, int]], caption: str) -> None:
     show(drawn, caption, f"Matrices drawn to scale: {told}")
 
 
+def attention(allowed: Sequence[Sequence[bool]], caption: str) -> None:
+    """Shows an attention mask as a square: allowed[i][j] says whether token i may look at token j.
+
+    Dark: it may. Pale: it may not, though token j comes no later. White: token j comes later.
+    """
+    drawn, axes = figure(width=4.6, height=4.6)
+    shades = [
+        [2.0 if seen else float(there <= here) for there, seen in enumerate(row)]
+        for here, row in enumerate(allowed)
+    ]
+    axes.imshow(shades, cmap="Blues", vmin=0, vmax=2.6)
+    axes.set(xlabel="token that is looked at", ylabel="token that looks")
+    axes.grid(visible=False)
+    pairs, earlier = (sum(shade >= least for row in shades for shade in row) for least in (2, 1))
+    show(drawn, caption, f"Of {earlier} pairs of a token and one no later, {pairs} may look, drawn dark")
+
+
 def _rounded(corner: tuple[float, float], width: float, height: float, color: str):
     from matplotlib.patches import FancyBboxPatch
 

@@ -130,6 +130,16 @@ def test_matrices_are_drawn_to_scale_and_told_in_words(monkeypatch):
     assert caption == "To scale" and alt == "Matrices drawn to scale: W: 30 by 40, B: 30 by 4"
 
 
+def test_an_attention_mask_shows_what_is_seen_what_a_plain_mask_would_add_and_what_is_later(monkeypatch):
+    shown = figures(monkeypatch)
+    plot.attention([[True, False, False], [False, True, False], [False, True, True]], "Who looks")
+    [(figure, caption, alt)] = shown
+    [axes] = figure.axes
+    assert axes.images[0].get_array().tolist() == [[2, 0, 0], [1, 2, 0], [1, 2, 2]]
+    assert axes.get_ylabel() == "token that looks" and caption == "Who looks"
+    assert alt == "Of 6 pairs of a token and one no later, 4 may look, drawn dark"
+
+
 def test_answers_stand_beside_their_requests():
     first = {"role": "system", "content": "s"}
     requests = [[first, {"role": "user", "content": text}] for text in ("a", "b")]
