@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -211,6 +211,31 @@ def hand_over(
 
     metrics: name -> a number or an interval, the headline first. Returns run_folder(chapter)/artefact.
     """
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return _hand_over(chapter, settings, metrics, seconds, save)
+
+
+def hand_over_choice(
+    chapter: str, settings: Settings, choice: Mapping[str, object], metrics: Mapping[str, object]
+) -> Path:
+    """Hands over a decision where there are no new weights: choice.json beside the manifest, which is shown.
+
+    choice: what was decided, as JSON can hold it. metrics: as of `hand_over`. Returns the same folder.
+    """
+    text = json.dumps(choice, indent=2, ensure_ascii=False) + "\n"
+    return _hand_over(
+        chapter, settings, metrics, 0.0, lambda folder: (folder / "choice.json").write_text(text, "utf-8")
+    )
+
+
+def _hand_over(
+    chapter: str, settings: Settings, metrics: Mapping[str, object], seconds: float, save: Callable
+) -> Path:
+    """Fills run_folder(chapter)/artefact with what `save` writes there and a manifest, and shows that."""
     parameters = settings.parameters
     data = parameters.get("data_path") or DATA / str(parameters.get("task", ""))
     inputs = {"model": identity(settings.model), "data": identity(data)}
@@ -221,8 +246,7 @@ def hand_over(
     )
     folder = run_folder(chapter) / "artefact"
     with write_folder(folder) as fresh:
-        model.save_pretrained(fresh)
-        tokenizer.save_pretrained(fresh)
+        save(fresh)
         manifest.write(fresh)
     manifest.show()
     return folder

@@ -1,5 +1,6 @@
 """Folders that are written whole or not at all, digests, manifests."""
 
+import json
 import os
 import signal
 import subprocess
@@ -209,3 +210,27 @@ def test_what_is_handed_over_loads_again_and_says_how_it_was_made(
     assert manifest.peak_memory_gb > 0.1
     again, _ = model.load(str(folder), "cpu")
     assert model.changed(again, network.state_dict()) == []
+
+
+def test_a_choice_is_handed_over_with_the_manifest_and_without_weights(
+    tiny_model_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path))
+    chosen = settings.start("2.01", seed=7, task="triage", model_id=str(tiny_model_folder))
+    choice = {"model": "tiny", "reasons": ["fits", "naïve"]}
+    folder = artefact.hand_over_choice("2.01", chosen, choice, {"floor": evaluate.Interval(0.2, 0.1, 0.3)})
+    assert sorted(file.name for file in folder.iterdir()) == ["choice.json", "manifest.json"]
+    assert json.loads((folder / "choice.json").read_text(encoding="utf-8")) == choice
+    manifest = artefact.Manifest.read(folder)
+    assert manifest.metrics == {"floor": {"mean": 0.2, "low": 0.1, "high": 0.3}} and manifest.chapter == "2.01"
+    assert manifest.inputs["model"] == artefact.digest(tiny_model_folder)
+    assert "floor       0.20 [0.10, 0.30]" in capsys.readouterr().out
+
+
+def test_a_choice_that_json_cannot_hold_leaves_the_older_one(tiny_model_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path))
+    chosen = settings.start("2.01", task="triage", model_id=str(tiny_model_folder))
+    folder = artefact.hand_over_choice("2.01", chosen, {"model": "first"}, {})
+    with pytest.raises(TypeError):
+        artefact.hand_over_choice("2.01", chosen, {"model": object()}, {})
+    assert json.loads((folder / "choice.json").read_text()) == {"model": "first"}

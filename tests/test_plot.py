@@ -130,6 +130,18 @@ def test_matrices_are_drawn_to_scale_and_told_in_words(monkeypatch):
     assert caption == "To scale" and alt == "Matrices drawn to scale: W: 30 by 40, B: 30 by 4"
 
 
+def test_shares_fill_a_bar_each_and_are_told_in_words(monkeypatch):
+    shown = figures(monkeypatch)
+    plot.shares({"one": {"in": 1, "out": 3}, "two": {"in": 96, "out": 4}}, "Of what")
+    [(figure, caption, alt)] = shown
+    [axes] = figure.axes
+    bars = [(patch.get_x(), patch.get_width()) for patch in axes.patches]
+    assert bars == [(0, 25), (0, 96), (25, 75), (96, 4)]  # part by part
+    assert [text.get_text() for text in axes.texts] == ["25", "96", "75", ""]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["in", "out"]
+    assert caption == "Of what" and alt == "one: 25 % in, 75 % out; two: 96 % in, 4 % out"
+
+
 def test_answers_stand_beside_their_requests():
     first = {"role": "system", "content": "s"}
     requests = [[first, {"role": "user", "content": text}] for text in ("a", "b")]
