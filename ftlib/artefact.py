@@ -240,10 +240,9 @@ def _hand_over(
     data = parameters.get("data_path") or DATA / str(parameters.get("task", ""))
     inputs = {"model": identity(settings.model), "data": identity(data)}
     numbers = {name: plot.interval(value) or value for name, value in metrics.items()}
-    time, memory = round(seconds, 1), round(memory_gb(), 2)
-    manifest = Manifest(
-        chapter, parameters, settings.seed, versions(), inputs, settings.device, time, memory, numbers
-    )
+    cost = round(seconds, 1), round(memory_gb(), 2)
+    made = settings.seed, versions(), inputs, settings.device
+    manifest = Manifest(chapter, parameters, *made, *cost, numbers)
     folder = run_folder(chapter) / "artefact"
     with write_folder(folder) as fresh:
         save(fresh)

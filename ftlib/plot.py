@@ -196,8 +196,7 @@ def matrices(shapes: Mapping[str, tuple[int, int]], caption: str) -> None:
 def shares(parts: Mapping[str, Mapping[str, float]], caption: str) -> None:
     """Shows what each whole consists of, as a bar of full length: name -> {part: amount}, the same parts."""
     drawn, axes = figure(height=0.9 + 0.45 * len(parts))
-    told, keys = {name: [] for name in parts}, {}
-    left = dict.fromkeys(parts, 0.0)
+    told, keys, left = {name: [] for name in parts}, {}, dict.fromkeys(parts, 0.0)
     for part, color in zip(next(iter(parts.values())), PALETTE, strict=False):
         for name, amounts in parts.items():
             share = 100 * amounts[part] / sum(amounts.values())

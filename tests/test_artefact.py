@@ -222,7 +222,8 @@ def test_a_choice_is_handed_over_with_the_manifest_and_without_weights(
     assert sorted(file.name for file in folder.iterdir()) == ["choice.json", "manifest.json"]
     assert json.loads((folder / "choice.json").read_text(encoding="utf-8")) == choice
     manifest = artefact.Manifest.read(folder)
-    assert manifest.metrics == {"floor": {"mean": 0.2, "low": 0.1, "high": 0.3}} and manifest.chapter == "2.01"
+    assert manifest.metrics == {"floor": {"mean": 0.2, "low": 0.1, "high": 0.3}}
+    assert manifest.chapter == "2.01"
     assert manifest.inputs["model"] == artefact.digest(tiny_model_folder)
     assert "floor       0.20 [0.10, 0.30]" in capsys.readouterr().out
 
