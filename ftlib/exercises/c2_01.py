@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from ftlib.check import Case, Exercise, against, value
@@ -130,7 +131,7 @@ EXERCISES = {
     "2.01.1": Exercise(
         value(36_864, COUNTED, "query and output: 64 × 64 each; key and value: 64 × 32 each", MISCOUNTS),
         planted=[
-            *((f"block_parameters = {wrong}", COUNTED) for wrong in (*MISCOUNTS, 0, 36_863, 73_728)),
+            *((f"block_parameters = {wrong}", COUNTED) for wrong in (*MISCOUNTS, 0, 36_800, 73_728)),
             *((f"block_parameters = {wrong}", COUNTED) for wrong in ("'36864'", "[36864]", "True")),
         ],
     ),
@@ -141,6 +142,10 @@ EXERCISES = {
             Case(SHARED, _model((2, 8)), "which of the two numbers of heads is that of keys and values?"),
         ),
         planted=WRONG_SIZES,
+        equivalent={
+            f"ens): keys -> ens): {one}, {other} = ({other}, {one}) keys": "a product has no order"
+            for one, other in itertools.combinations(("blocks", "shared_heads", "head_width", "tokens"), 2)
+        },
     ),
     "2.01.3": Exercise(
         against(
@@ -151,5 +156,9 @@ EXERCISES = {
             tries=24,
         ),
         planted=WRONG_FITS,
+        equivalent={
+            "names = [] fo -> names = 2 * [] fo": "twice an empty list is an empty list",
+            "names = [] for -> names = [][:1] for": "a part of an empty list is an empty list",
+        },
     ),
 }
