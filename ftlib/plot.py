@@ -210,6 +210,23 @@ def attention(allowed: Sequence[Sequence[bool]], caption: str) -> None:
     show(drawn, caption, f"Of {earlier} pairs of a token and one no later, {pairs} may look, drawn dark")
 
 
+def shares(parts: Mapping[str, Mapping[str, float]], caption: str) -> None:
+    """Shows what each whole consists of, as a bar of full length: name -> {part: amount}, the same parts."""
+    drawn, axes = figure(height=0.9 + 0.45 * len(parts))
+    told, keys, left = {name: [] for name in parts}, {}, dict.fromkeys(parts, 0.0)
+    for part, color in zip(next(iter(parts.values())), PALETTE, strict=False):
+        for name, amounts in parts.items():
+            share = 100 * amounts[part] / sum(amounts.values())
+            keys[part] = axes.barh(name, share, left=left[name], color=color)
+            label = f"{share:.0f}" if share >= 5 else ""
+            axes.bar_label(keys[part], [label], label_type="center", color="white", weight="bold")
+            told[name].append(f"{share:.0f} % {part}")
+            left[name] += share
+    axes.set(xlim=(0, 100), xlabel="percent", ylim=(len(parts) - 0.5, -0.5))
+    axes.legend(keys.values(), keys, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    show(drawn, caption, "; ".join(f"{name}: {', '.join(said)}" for name, said in told.items()))
+
+
 def _rounded(corner: tuple[float, float], width: float, height: float, color: str):
     from matplotlib.patches import FancyBboxPatch
 

@@ -140,6 +140,18 @@ def test_an_attention_mask_shows_what_is_seen_what_a_plain_mask_would_add_and_wh
     assert alt == "Of 6 pairs of a token and one no later, 4 may look, drawn dark"
 
 
+def test_shares_fill_a_bar_each_and_are_told_in_words(monkeypatch):
+    shown = figures(monkeypatch)
+    plot.shares({"one": {"in": 1, "out": 3}, "two": {"in": 96, "out": 4}}, "Of what")
+    [(figure, caption, alt)] = shown
+    [axes] = figure.axes
+    bars = [(patch.get_x(), patch.get_width()) for patch in axes.patches]
+    assert bars == [(0, 25), (0, 96), (25, 75), (96, 4)]  # part by part
+    assert [text.get_text() for text in axes.texts] == ["25", "96", "75", ""]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["in", "out"]
+    assert caption == "Of what" and alt == "one: 25 % in, 75 % out; two: 96 % in, 4 % out"
+
+
 def test_answers_stand_beside_their_requests():
     first = {"role": "system", "content": "s"}
     requests = [[first, {"role": "user", "content": text}] for text in ("a", "b")]
