@@ -103,14 +103,21 @@ def line(
 def floor(axes: Axes, value: float, label: str) -> None:
     """The baseline to beat: a dashed line across the axes at `value`.
 
-    Its name stands above that end of it which is further from the lines drawn before.
+    Its name stands at that end of it, above or below, where most room is left by the lines drawn before.
     """
     ends = [line.get_ydata(orig=False)[[0, -1]] for line in axes.lines]
-    left, right = (min((abs(end[side] - value) for end in ends), default=0.0) for side in (0, 1))
-    at, side = (0.99, "right") if right > left else (0.01, "left")
+    low, high = axes.get_ylim()
+
+    def room(place: tuple[int, int]) -> float:
+        side, way = place
+        middle = value + way * 0.05 * (high - low)  # of the name
+        return min((abs(end[side] - middle) for end in ends), default=0.0)
+
+    side, way = max([(0, 1), (1, 1), (0, -1), (1, -1)], key=room)
     axes.axhline(value, color=GREY, linestyle="--", linewidth=1.2)
-    place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3), "textcoords": "offset points"}
-    axes.annotate(label, (at, value), color=GREY, fontsize=9, ha=side, **place)
+    place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3 * way), "textcoords": "offset points"}
+    place |= {"ha": ("left", "right")[side], "va": "bottom" if way > 0 else "top"}
+    axes.annotate(label, ((0.01, 0.99)[side], value), color=GREY, fontsize=9, **place)
 
 
 _floor = floor  # under a name that the parameter of `curve` leaves free
