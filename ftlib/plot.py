@@ -103,17 +103,21 @@ def line(
 def floor(axes: Axes, value: float, label: str) -> None:
     """The baseline to beat: a dashed line across the axes at `value`.
 
-    Its name stands at that end of it, above or below, where most room is left by the lines drawn before.
+    Its name stands above that end of it which is further from the lines drawn before; below, where these
+    leave no room above.
     """
     ends = [line.get_ydata(orig=False)[[0, -1]] for line in axes.lines]
-    low, high = axes.get_ylim()
+    low, high = (pick(*axes.get_ylim(), value) for pick in (min, max))
+    enough = 0.1 * (high - low)
 
     def room(place: tuple[int, int]) -> float:
         side, way = place
-        middle = value + way * 0.05 * (high - low)  # of the name
-        return min((abs(end[side] - middle) for end in ends), default=0.0)
+        middle = value + way * enough / 2  # of the name
+        return min((abs(end[side] - middle) for end in ends), default=enough)
 
-    side, way = max([(0, 1), (1, 1), (0, -1), (1, -1)], key=room)
+    above, below = [(0, 1), (1, 1)], [(0, -1), (1, -1)]
+    crowded = max(map(room, above)) < enough and value - enough > low
+    side, way = max([*above, *below] if crowded else above, key=room)
     axes.axhline(value, color=GREY, linestyle="--", linewidth=1.2)
     place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3 * way), "textcoords": "offset points"}
     place |= {"ha": ("left", "right")[side], "va": "bottom" if way > 0 else "top"}

@@ -181,12 +181,12 @@ def test_a_floor_is_a_named_dashed_line_across_the_axes():
         ([0.1, 0.7], "left", "bottom"),
         ([0.7, 0.1], "right", "bottom"),
         ([0.1, 0.1], "left", "bottom"),
-        ([0.77, 0.78], "right", "top"),
+        ([0.77, 0.2, 0.77], "left", "top"),
     ],
 )
 def test_the_name_of_a_floor_stands_where_the_lines_are_far(heights, end, edge):
     _, axes = plot.figure()
-    plot.line(axes, [0, 1], heights, "loss")
+    plot.line(axes, range(len(heights)), heights, "loss")
     plot.floor(axes, 0.75, "before")
     [name] = [text for text in axes.texts if text.get_text() == "before"]
     assert name.get_ha() == end and (name.xy[0] < 0.5) is (end == "left")
