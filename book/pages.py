@@ -107,8 +107,13 @@ def write(app) -> None:
     pages |= {"claims.md": claims_page(written), "coverage.md": coverage_page(written)}
     pages |= {"glossary.md": glossary_page(written), "bibliography.md": bibliography_page(written)}
     GENERATED.mkdir(exist_ok=True)
+    for path in GENERATED.iterdir():
+        if path.name not in pages:
+            path.unlink()
     for name, text in pages.items():
-        (GENERATED / name).write_text(text, encoding="utf-8")
+        path = GENERATED / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
 
 
 def fill(template: str, **values: object) -> str:

@@ -11,7 +11,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
+from filelock import FileLock
 
 from book import pages
 from ftlib import claims, run
@@ -75,17 +77,25 @@ def broken(site: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory) -> Path:
-    """The site, built with the command of the Makefile; a warning is an error."""
-    folder = tmp_path_factory.mktemp("book")
+def site(tmp_path_factory, worker_id) -> Path:
+    """The site, built once for all workers with the command of the Makefile; a warning is an error."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder if worker_id == "master" else folder.parent) / "book"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            done = subprocess.run(command(folder), cwd=ROOT, capture_output=True, text=True)
+            (folder / "said.txt").write_text(done.stdout + done.stderr)
+    assert (folder / "said.txt").read_text() == ""
+    return folder / "html"
+
+
+def command(folder: Path) -> list[str]:
+    """What `make book` runs, with this Python and into a folder."""
     plan = subprocess.run(["make", "--dry-run", "book"], cwd=ROOT, capture_output=True, text=True).stdout
     [line] = [line for line in plan.splitlines() if "-m sphinx" in line]
-    command = [sys.executable, *line.split()[1:]]
-    command[-1] = str(folder / "html")
-    command[command.index("-d") + 1] = str(folder / "doctrees")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    return folder / "html"
+    found = [sys.executable, *line.split()[1:]]
+    found[-1], found[found.index("-d") + 1] = str(folder / "html"), str(folder / "doctrees")
+    return found
 
 
 def text_of(page: Path) -> str:
@@ -136,7 +146,7 @@ def test_every_stage_says_what_it_is_for():
     stages, chapters = table("stages.csv"), table("chapters.csv")
     assert [line["folder"] for line in stages] == list(dict.fromkeys(line["folder"] for line in chapters))
     assert all(line["title"] and line["purpose"].endswith(".") for line in stages)
-    assert [line["folder"][0] for line in stages if line["makes"]] == list("1234567")
+    assert [line["folder"][0] for line in stages if line["gives"]] == list("1234567")
 
 
 def test_every_row_of_the_guide_stands_on_the_coverage_page_with_how_it_is_met(site):
@@ -206,8 +216,6 @@ def test_a_chapter_without_outputs_is_a_page_like_any_other(tmp_path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = []
-    import nbformat
-
     folder = tmp_path / path.parent.name
     folder.mkdir()
     nbformat.write(notebook, folder / path.name)
