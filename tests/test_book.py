@@ -193,7 +193,7 @@ def test_a_term_has_one_entry_that_leads_to_every_chapter_that_explains_it(site)
     found = pages.terms(pages.chapters())
     assert len(found) > 20 and all(meaning for _, meaning, _ in found.values())
     for name, _, numbers in found.values():
-        assert text.count(f'<dt id="term-{name.replace(" ", "-")}"') == 1
+        assert text.count(f'<dt id="term-{re.sub("[^A-Za-z0-9.]+", "-", name)}"') == 1
         assert numbers
     listed = [line["term"].lower() for line in table("glossary.csv")]
     assert len(listed) == len(set(listed))
