@@ -14,10 +14,10 @@ INSTALL = @if ! $(PYTHON) -m pip install --quiet --disable-pip-version-check $(C
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint notebooks measure data base-model real benchmarks
+.PHONY: help setup run test lint notebooks book measure data base-model real benchmarks
 
 help:
-	@echo "make setup | run | test | lint | notebooks | measure | data | base-model | real | benchmarks (README.md says what each does)"
+	@echo "make setup | run | test | lint | notebooks | book | measure | data | base-model | real | benchmarks (README.md says what each does)"
 
 setup: $(INSTALLED)
 
@@ -46,6 +46,13 @@ lint: setup
 
 notebooks: setup
 	$(PYTHON) -m notebooks.refresh
+
+# The chapters as a site, from their outputs as they lie; no chapter is executed. A warning is an error.
+BOOK := build/book/html
+
+book: setup
+	$(PYTHON) -m sphinx --quiet --fresh-env --write-all --fail-on-warning --keep-going -c book -b html -d build/book/doctrees . $(BOOK)
+	@echo "The book is $(BOOK)/index.html; it opens from the file, without a server."
 
 # Computes again, and keeps in data/measured, the experiments that take longer than a chapter may.
 measure: setup

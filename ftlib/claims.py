@@ -40,7 +40,7 @@ def record(
         "verdict": verdict,
         "where": where,
     }
-    rows = {"the guide says": says, "measured": _measured(claim), "where": where}
+    rows = {"the guide says": says, "measured": measurement(claim), "where": where}
     plot.card(f"Claim {row_id}: {verdict}", rows, VERDICTS[verdict], {CLAIM_MIME: claim}).display()
 
 
@@ -78,7 +78,7 @@ def summary(claims: Sequence[dict]) -> plot.Shown:
             {
                 "row": claim["row"],
                 "verdict": claim["verdict"],
-                "measured": _measured(claim),
+                "measured": measurement(claim),
                 "the guide says": claim["says"],
                 "where": claim["where"],
             }
@@ -94,7 +94,7 @@ def _bounds(interval: object) -> list[float] | None:
     return [ends["low"], ends["high"]] if ends else list(interval)
 
 
-def _measured(claim: dict) -> str:
+def measurement(claim: dict) -> str:
     """The measured value, with its interval: `0.9 [0.85, 0.95]`."""
     value, bounds = claim["measured"], claim["interval"]
     return plot.words(value) + (f" [{plot.words(bounds[0])}, {plot.words(bounds[1])}]" if bounds else "")

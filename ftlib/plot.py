@@ -31,6 +31,21 @@ CAPTION = "font-size:90%;opacity:.8;margin:.4em 0;text-align:left"
 CARD = f"border:{LINE};border-radius:4px;padding:.5em 1em;margin:.4em 0;max-width:50em"
 GRID = "display:grid;gap:.1em 1em;grid-template-columns:max-content 1fr;margin-top:.2em"
 WRAP = "overflow-wrap:anywhere"
+FRAME = "margin:0;flex:none;max-width:100%"
+STRIP = "display:flex;gap:1em;overflow-x:auto"
+# Where scripts run, a dial picks one frame; else, as in a notebook that is not trusted, all frames show.
+DIAL = """(box => {
+  const frames = [...box.querySelectorAll("figure")], dial = document.createElement("input");
+  const turn = () => {
+    frames.forEach((frame, at) => { frame.style.display = at == dial.value ? "" : "none"; });
+    dial.setAttribute("aria-valuetext", frames[dial.value].textContent);
+  };
+  Object.assign(dial, {type: "range", min: 0, max: frames.length - 1, value: 0, oninput: turn});
+  dial.setAttribute("aria-label", box.getAttribute("aria-label"));
+  dial.style.cssText = "display:block;width:100%;max-width:30em";
+  box.before(dial);
+  turn();
+})(document.currentScript.previousElementSibling)"""
 TOKEN = "display:inline-block;text-align:center;margin:1px;padding:0 3px;border-bottom:2px solid"
 
 
@@ -247,10 +262,28 @@ def _rounded(corner: tuple[float, float], width: float, height: float, color: st
 
 def show(figure: Figure, caption: str, alt: str) -> None:
     """Displays the figure as a PNG with its caption; `alt` says the same in words and numbers."""
+    Shown(_framed(figure, caption, alt), alt).display()
+
+
+def frames(drawn: Mapping[str, tuple[Figure, str]], caption: str) -> None:
+    """Shows figures of one size with a dial that picks one, or side by side where no script runs.
+
+    drawn: the name of each place of the dial -> its figure, and that figure in words.
+    """
+    parts = [_framed(figure, name, alt) for name, (figure, alt) in drawn.items()]
+    box = f'<div role="group" aria-label="{escape(caption)}" style="{STRIP}">{"".join(parts)}</div>'
+    words = f'<div style="{CAPTION}">{escape(caption)}</div>'
+    text = "\n".join([caption, *(f"  {name}: {alt}" for name, (_, alt) in drawn.items())])
+    Shown(f"<div>{box}<script>{DIAL}</script>{words}</div>", text).display()
+
+
+def _framed(figure: Figure, caption: str, alt: str) -> str:
+    """The figure as HTML that needs nothing beside it, with its caption and in words."""
     _spread_labels(figure)
     source = f"data:image/png;base64,{base64.b64encode(_png(figure)).decode()}"
+    image = f'<img alt="{escape(alt)}" src="{source}" style="max-width:100%">'
     words = f'<figcaption style="{CAPTION}">{escape(caption)}</figcaption>'
-    Shown(f'<figure style="margin:0"><img alt="{escape(alt)}" src="{source}">{words}</figure>', alt).display()
+    return f'<figure style="{FRAME}">{image}{words}</figure>'
 
 
 def _png(figure: Figure) -> bytes:

@@ -49,6 +49,19 @@ def test_the_same_figure_has_the_same_bytes(displayed):
     assert displayed[0].html == displayed[1].html
 
 
+def test_frames_are_a_strip_of_figures_in_words_and_a_script_that_makes_a_dial_of_them(displayed):
+    ends = {"<few>": 0.1, "many": 0.2}
+    drawings = {name: (drawn([end])[0], f"Loss ends at {end}") for name, end in ends.items()}
+    plot.frames(drawings, "Loss & steps")
+    [shown] = displayed
+    assert shown.html.count("<img ") == shown.html.count("<figcaption") == 2
+    assert 'alt="Loss ends at 0.2"' in shown.html and "&lt;few&gt;" in shown.html
+    assert 'aria-label="Loss &amp; steps"' in shown.html
+    without, script = re.sub(r"<script>.*</script>", "", shown.html, flags=re.DOTALL), plot.DIAL
+    assert script in shown.html and "<input" not in without and "display:none" not in without
+    assert repr(shown).splitlines()[1:] == ["  <few>: Loss ends at 0.1", "  many: Loss ends at 0.2"]
+
+
 def test_a_line_has_its_name_at_its_end_and_its_band_in_its_colour():
     _, axes = plot.figure()
     plot.line(axes, [1, 2], [3, 4], "full", low=[2, 3], high=[4, 5])
