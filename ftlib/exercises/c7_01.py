@@ -142,7 +142,10 @@ EXERCISES = {
                 RESTARTS,
             ),
         ],
-        equivalent={},
+        equivalent={
+            "grown = 0 for -> grown = -0 for": "nothing is still nothing",
+            "grown = 0 for -> grown = 2 * 0 for": "nothing is still nothing",
+        },
     ),
     "7.01.3": Exercise(
         against(
@@ -186,6 +189,10 @@ EXERCISES = {
                 LONGER,
             ),
         ],
-        equivalent={},
+        equivalent={
+            "total = 0 -> total = -0": "nothing is still nothing",
+            "total = 0 -> total = 2 * 0": "nothing is still nothing",
+            "f total % 10 == 0 el -> f total % -10 == 0 el": "the remainder is 0 for the same sums",
+        },
     ),
 }
