@@ -264,7 +264,7 @@ class Replay:
 
 
 @contextmanager
-def long_texts(url: str, model: str | Path, together: int = 4) -> Iterator[None]:
+def long_texts(url: str, model: str | Path, together: int = 8) -> Iterator[None]:
     """Inside, a job asks the model server for long texts without end, past the gateway."""
     over = threading.Event()
     body = {"model": str(model), "prompt": "The town", "max_tokens": 64, "temperature": 0}
