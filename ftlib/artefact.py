@@ -228,7 +228,7 @@ def hand_over_rows(
     source: the shipped set that they were made from, where it was not the user's file (data_path). The
     seconds of the manifest are those that this process has computed.
     """
-    inputs = {"data": identity(settings.parameters.get("data_path") or DATA / source)}
+    inputs = {"data": _inputs(settings, source)["data"]}
 
     def save(folder: Path) -> None:
         lines = [json.dumps({"messages": turns}, ensure_ascii=False) + "\n" for turns in conversations]
@@ -275,21 +275,28 @@ def _hand_over(
     return folder
 
 
-def handed_over(chapter: str, settings: Settings) -> Path | None:
+def handed_over(chapter: str, settings: Settings, source: str = "") -> Path | None:
     """The newest artefact that `chapter` left beside the folder of this run, of the same model and data.
 
-    None where there is none: then a chapter makes a model of its own, and says so.
+    source: as of `hand_over_rows`. None where there is none: then a chapter takes what it has, and says so.
     """
-    name = chapter.replace(".", "_")
+    name, same = chapter.replace(".", "_"), _inputs(settings, source).items()
     notes = [*run_folder(settings.chapter).parent.glob(f"{name}*/artefact/manifest.json")]
     for note in sorted(notes, key=lambda path: path.stat().st_mtime, reverse=True):
         with suppress(WorkbookError):
-            if Manifest.read(note.parent).inputs == _inputs(settings):
+            inputs = Manifest.read(note.parent).inputs
+            if "data" in inputs and inputs.items() <= same:
                 return note.parent
     return None
 
 
-def _inputs(settings: Settings) -> dict[str, str]:
+def choice(chapter: str, settings: Settings) -> dict[str, object]:
+    """What `chapter` decided and handed over with `hand_over_choice`, beside this run; empty if nothing."""
+    folder = handed_over(chapter, settings)
+    return json.loads((folder / "choice.json").read_text(encoding="utf-8")) if folder else {}
+
+
+def _inputs(settings: Settings, source: str = "") -> dict[str, str]:
     parameters = settings.parameters
-    data = parameters.get("data_path") or DATA / str(parameters.get("task", ""))
+    data = parameters.get("data_path") or DATA / (source or str(parameters.get("task", "")))
     return {"model": identity(settings.model), "data": identity(data)}

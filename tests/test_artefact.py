@@ -243,6 +243,26 @@ def test_rows_that_are_handed_over_are_a_file_that_any_chapter_reads(tmp_path, m
     assert manifest.inputs == {"data": artefact.digest(settings.DATA / "triage")} and manifest.seconds > 0
 
 
+def test_a_later_chapter_finds_the_rows_and_the_choice_of_earlier_ones(
+    tiny_model_folder, tmp_path, monkeypatch
+):
+    earlier = {"model_id": str(tiny_model_folder), "task": "triage"}
+    turns = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path / "2_01-a"))
+    chosen = settings.start("2.01", **earlier)
+    assert artefact.choice("2.01", chosen) == {}
+    artefact.hand_over_choice("2.01", chosen, {"learning_rate": 0.001}, {})
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path / "1_02-a"))
+    rows = artefact.hand_over_rows("1.02", settings.start("1.02"), [turns], "sentiment", {})
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path / "4_01-a"))
+    chosen = settings.start("4.01", **earlier)
+    assert artefact.choice("2.01", chosen) == {"learning_rate": 0.001}
+    assert artefact.handed_over("1.02", chosen, "sentiment") == rows
+    assert artefact.handed_over("1.02", chosen) is None  # made from another set
+    other = settings.start("4.01", **(earlier | {"task": "extract"}))
+    assert artefact.choice("2.01", other) == {}
+
+
 def test_a_choice_is_handed_over_with_the_manifest_and_without_weights(
     tiny_model_folder, tmp_path, monkeypatch, capsys
 ):
