@@ -245,9 +245,17 @@ def hand_over_choice(
     choice: what was decided, as JSON can hold it; else as `hand_over_rows`.
     """
     text = json.dumps(choice, indent=2, ensure_ascii=False) + "\n"
+    return hand_over_texts(chapter, settings, {"choice.json": text}, metrics)
+
+
+def hand_over_texts(
+    chapter: str, settings: Settings, texts: Mapping[str, str], metrics: Mapping[str, object]
+) -> Path:
+    """Hands over text files, name -> content, beside the manifest; else as `hand_over_rows`."""
 
     def save(folder: Path) -> None:
-        (folder / "choice.json").write_text(text, encoding="utf-8")
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
 
     return _hand_over(chapter, settings, save, _inputs(settings), metrics, time.process_time())
 

@@ -2,7 +2,14 @@
 
 Run by `ftlib.serve.gateway` as a process of its own. What becomes of the records is decided in one place: the
 key "record" of the configuration names a function, "module:function". It is called once with the whole
-configuration, and returns the function that is called with the `Record` of each request, when that has ended.
+configuration, and returns the keeper: it is called with the `Record` of each request, when that has ended.
+
+With "record_first" the keeper goes before the answer. It is called twice: once a request is let in, while its
+status is still 0, and when it has ended, before the end of its answer goes out. So even where the gateway is
+killed at any moment, a request of which its caller saw anything is known, and one whose answer the caller saw
+to its end is known with that answer.
+
+A keeper with a function `metrics` shows what that returns at /metrics, to the callers named in "monitors".
 """
 
 from __future__ import annotations
@@ -19,9 +26,9 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -38,8 +45,8 @@ MODEL = "workbook"  # the name that callers see; where the model lies is not the
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 AGAIN_SECONDS = 0.2  # after that time a model server that did not answer is asked again
 PER_TURN = 4  # tokens that a chat template writes around a turn, or fewer
-KINDS = {401: "authentication_error", 429: "rate_limit_error", 502: "server_error", 503: "server_error"}
-KINDS |= {504: "server_error"}
+KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+KINDS |= dict.fromkeys((502, 503, 504), "server_error")
 
 
 @dataclass(frozen=True)
@@ -231,11 +238,13 @@ class Gateway:
         described = json.loads(Path(config["folder"], "config.json").read_text(encoding="utf-8"))
         self.context = described.get("max_position_embeddings") or sys.maxsize
         self.buckets: dict[str, Bucket] = {}
-        self.at_work = 0
+        self.open: set[str] = set()  # the requests in work
         self.client = httpx.AsyncClient(timeout=None, trust_env=False, limits=httpx.Limits())
         module, _, name = config.get("record", "").partition(":")
         self.keep = getattr(importlib.import_module(module), name)(config) if module else None
-        self.keeper = ThreadPoolExecutor(max_workers=1)  # a slow disk must not hold up the answers
+        self.first = bool(config.get("record_first"))
+        self.monitors = set(config.get("monitors", ()))
+        self.keeper = ThreadPoolExecutor(max_workers=1)  # a slow disk must hold up no other request's work
 
     async def close(self) -> None:
         await self.client.aclose()
@@ -245,10 +254,11 @@ class Gateway:
         """Answers a request, or says why not; whatever happens, its record is kept."""
         record = Record(uuid.uuid4().hex, request.url.path, time.time())
         deadline = asyncio.get_running_loop().time() + self.limits.seconds
-        self.at_work += 1
+        self.open.add(record.request_id)
         response = None
         try:
             body = await self._admitted(request, record)
+            await self._before(self._keep(record))
             response = await self._answer(body, record, deadline)
         except Refused as refused:
             record.error = str(refused)
@@ -260,21 +270,36 @@ class Gateway:
             record.error = f"{type(error).__name__}: {error}"
             response = _refusal(Refused(500, "the gateway failed; the record says why"), record)
         finally:
-            if not isinstance(response, Stream):
-                self.ended(record)
+            kept = None if isinstance(response, Stream) else self.ended(record)
+        await self._before(kept)
         return response
 
-    def ended(self, record: Record) -> None:
-        """The one place where a request has ended: here it leaves its record."""
-        self.at_work -= 1
+    def ended(self, record: Record) -> Future | None:
+        """The one place where a request has ended: here it leaves its record, once."""
+        if record.request_id not in self.open:
+            return None
+        self.open.remove(record.request_id)
         record.seconds = time.time() - record.began
-        if self.keep:
-            self.keeper.submit(_kept, self.keep, record)
+        return self._keep(record)
+
+    def _keep(self, record: Record) -> Future | None:
+        """Hands the keeper a copy of the record; of one that has not ended only with "record_first"."""
+        if self.keep and (self.first or record.request_id not in self.open):
+            return self.keeper.submit(_kept, self.keep, replace(record))
+        return None
+
+    async def _before(self, kept: Future | None) -> None:
+        """With "record_first": waits until the record is kept, so that it is before the answer goes out.
+
+        The caller may go away meanwhile; the record is kept nevertheless.
+        """
+        if kept and self.first:
+            await asyncio.shield(asyncio.wrap_future(kept))
 
     async def _admitted(self, request: Request, record: Record) -> dict:
         """The body for the model server, once the caller is known and the request within all limits."""
         self._identify(request, record)
-        if self.at_work > self.limits.at_once:
+        if len(self.open) > self.limits.at_once:
             raise Refused(503, f"{self.limits.at_once} requests are in work already: try again", 1.0)
         try:
             async with asyncio.timeout(self.limits.upload_seconds):
@@ -290,12 +315,15 @@ class Gateway:
             raise Refused(status, f"{where or 'body'}: {first['msg']}") from None
         return self._within(asked, record)
 
-    def _identify(self, request: Request, record: Record) -> None:
+    def _caller(self, request: Request) -> str:
         kind, _, key = request.headers.get("authorization", "").partition(" ")
         caller = self.callers.get(digest(key.strip())) if kind.lower() == "bearer" else None
         if caller is None:
             raise Refused(401, "no valid key: send it as `Authorization: Bearer KEY`")
-        record.caller = caller
+        return caller
+
+    def _identify(self, request: Request, record: Record) -> None:
+        record.caller = caller = self._caller(request)
         fresh = Bucket(self.limits.per_second, self.limits.burst)
         if wait := self.buckets.setdefault(caller, fresh).wait(time.monotonic()):
             raise Refused(429, f"more than {self.limits.per_second:g} requests a second: wait", wait)
@@ -392,9 +420,19 @@ class Gateway:
             record.error = f"no end in {self.limits.seconds:g} s"
         except (httpx.TransportError, ValueError):
             record.error = "the model server broke off"
+        await self._before(self.ended(record) if self.first else None)
         if record.error:
             yield f"data: {json.dumps(_error(502, record.error))}\n\n"
         yield "data: [DONE]\n\n"
+
+    async def metrics(self, request: Request) -> Response:
+        """What the keeper counts, for those who may see it; callers may know nothing of each other."""
+        try:
+            if self._caller(request) not in self.monitors:
+                raise Refused(403, "this key may ask the model, and not see the metrics")
+        except Refused as refused:
+            return JSONResponse(_error(refused.status, str(refused)), refused.status)
+        return Response(self.keep.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def ready(self) -> Response:
         """Whether a request would be answered now: the gateway may be well and the model server not."""
@@ -448,7 +486,8 @@ def json_lines(config: Mapping) -> Callable[[Record], None]:
 
 def app(config: Mapping) -> FastAPI:
     """The gateway as an application. config: "callers" (digest of a key -> name), "folder" (of the model),
-    "upstream" (the file of `point`); if you like "limits" (see `Limits`), and "record" (see above).
+    "upstream" (the file of `point`); if you like "limits" (see `Limits`), and "record", "record_first",
+    "monitors" (see above).
     """
     gateway = Gateway(config)
 
@@ -461,10 +500,12 @@ def app(config: Mapping) -> FastAPI:
     for path in SCHEMAS:
         served.add_api_route(path, gateway.handle, methods=["POST"], response_model=None)
     served.add_api_route("/ready", gateway.ready, methods=["GET"], response_model=None)
+    if hasattr(gateway.keep, "metrics"):
+        served.add_api_route("/metrics", gateway.metrics, methods=["GET"], response_model=None)
 
     @served.get("/health")
     async def health() -> dict:
-        return {"status": "ok", "at_work": gateway.at_work}
+        return {"status": "ok", "at_work": len(gateway.open)}
 
     @served.get("/v1/models")
     async def models() -> dict:

@@ -89,12 +89,16 @@ def figure(title: str = "", width: float = 6.4, height: float = 4.0) -> tuple[Fi
 
     drawn = Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
     axes = drawn.subplots()
+    _style(axes, title)
+    return drawn, axes
+
+
+def _style(axes: Axes, title: str) -> None:
     axes.set_prop_cycle(color=PALETTE)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#E0E0E0", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_title(title, loc="left", fontsize=11)
-    return drawn, axes
 
 
 def line(
@@ -217,6 +221,32 @@ def matrices(shapes: Mapping[str, tuple[int, int]], caption: str) -> None:
     axes.set_axis_off()
     told = ", ".join(f"{name}: {rows} by {columns}" for name, (rows, columns) in shapes.items())
     show(drawn, caption, f"Matrices drawn to scale: {told}")
+
+
+def control(days: DataFrame, usual: Mapping[str, float], limits: Mapping[str, float], caption: str) -> None:
+    """Shows a chart for each indicator: its values, what was usual, its limit, and ▲ where they pass it.
+
+    days: a row a day, a column an indicator. usual, limits: by the names of the columns.
+    """
+    drawn, first = figure(height=1.0 + 1.8 * math.ceil(len(limits) / 3))
+    first.remove()
+    places, said = drawn.subplots(math.ceil(len(limits) / 3), 3, squeeze=False).flatten(), []
+    for axes, (name, limit) in zip(places, limits.items(), strict=False):
+        _style(axes, name)
+        values = list(days[name])
+        over = [at for at, value in enumerate(values) if value > limit]
+        axes.plot(range(len(values)), values, color=PALETTE[0], marker="o", markersize=3)
+        axes.axhline(usual[name], color=GREY, linestyle="--", linewidth=1)
+        axes.axhline(limit, color=PALETTE[1], linewidth=1.5)
+        axes.plot(over, [values[at] for at in over], "^", color=PALETTE[1], markersize=9)
+        axes.set_xticks(range(len(values)), [str(day)[:2] for day in days.index], fontsize=8)
+        axes.tick_params(axis="y", labelsize=8)
+        axes.set_ylim(0, 1.15 * (max(limit, *values) or 1))
+        named = ", ".join(str(days.index[at]) for at in over) or "no day"
+        said.append(f"{name} passes its limit of {words(float(limit))} on {named}")
+    for axes in places[len(limits) :]:
+        axes.set_axis_off()
+    show(drawn, caption, "; ".join(said))
 
 
 def attention(allowed: Sequence[Sequence[bool]], caption: str) -> None:

@@ -20,8 +20,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ftlib import data
+from ftlib.model import quiet
 from ftlib.settings import PACKAGE, WorkbookError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 HOST = "127.0.0.1"
 START_SECONDS = 600  # a model server imports torch: 7 s on a quiet machine, minutes on a very busy one
@@ -147,6 +153,22 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def save(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> Path:
+    """Saves all that a server needs into a folder, as chapter 6.02 explains: the weights, the tokenizer with
+    its chat template, the tokens that end an answer. Returns the folder.
+    """
+    from transformers import GenerationConfig
+
+    ends = {tokenizer.eos_token_id, data.turn_end(tokenizer)} - {None}
+    network.generation_config = GenerationConfig(
+        eos_token_id=sorted(ends), pad_token_id=tokenizer.pad_token_id
+    )
+    with quiet():
+        for part in (network, tokenizer):
+            part.save_pretrained(folder)
+    return Path(folder)
 
 
 def model(

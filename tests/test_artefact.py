@@ -286,3 +286,12 @@ def test_a_choice_that_json_cannot_hold_leaves_the_older_one(tiny_model_folder, 
     with pytest.raises(TypeError):
         artefact.hand_over_choice("2.01", chosen, {"model": object()}, {})
     assert json.loads((folder / "choice.json").read_text()) == {"model": "first"}
+
+
+def test_texts_are_handed_over_under_their_names(tiny_model_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path))
+    chosen = settings.start("7.01", task="triage", model_id=str(tiny_model_folder))
+    texts = {"log.jsonl": '{"answer": "d\u00e9p\u00f4t"}\n', "limits.json": "{}"}
+    folder = artefact.hand_over_texts("7.01", chosen, texts, {"lost": 0})
+    assert {name: (folder / name).read_text(encoding="utf-8") for name in texts} == texts
+    assert artefact.Manifest.read(folder).metrics == {"lost": 0}

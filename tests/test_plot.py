@@ -165,6 +165,21 @@ def test_shares_fill_a_bar_each_and_are_told_in_words(monkeypatch):
     assert caption == "Of what" and alt == "one: 25 % in, 75 % out; two: 96 % in, 4 % out"
 
 
+def test_a_control_chart_marks_the_days_that_pass_a_limit_and_names_them(monkeypatch):
+    shown = figures(monkeypatch)
+    days = pandas.DataFrame({"slow": [0.1, 0.4, 0.2], "wrong": [0.0, 0.0, 0.0]}, index=["Mon", "Tue", "Wed"])
+    limits = {"slow": 0.3, "wrong": 0.0}
+    plot.control(days, {"slow": 0.1, "wrong": 0.0}, limits, "A week")
+    [(figure, caption, alt)] = shown
+    slow, wrong, empty = figure.axes
+    assert (slow.get_title(loc="left"), wrong.get_title(loc="left"), empty.axison) == ("slow", "wrong", False)
+    marked = slow.lines[-1]
+    assert (list(marked.get_xdata()), list(marked.get_ydata()), marked.get_marker()) == ([1], [0.4], "^")
+    assert list(wrong.lines[-1].get_xdata()) == [] and wrong.get_ylim() == (0, 1.15)
+    assert caption == "A week"
+    assert alt == "slow passes its limit of 0.3 on Tue; wrong passes its limit of 0 on no day"
+
+
 def test_answers_stand_beside_their_requests():
     first = {"role": "system", "content": "s"}
     requests = [[first, {"role": "user", "content": text}] for text in ("a", "b")]

@@ -26,8 +26,8 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 # The house, from the ground up; a module may import what stands on a lower floor.
 FLOORS = [{"plot"}, {"settings"}, {"artefact"}, {"formats", "experiment"}, {"data"}, {"model"}, {"generate"}]
-FLOORS += [{"evaluate"}, {"train"}, {"gateway", "serve"}, {"check", "claims"}, {"exercises"}, {"report"}]
-FLOORS += [{"run"}, {"__main__"}]
+FLOORS += [{"evaluate"}, {"train"}, {"gateway", "serve"}, {"monitor"}, {"check", "claims"}]
+FLOORS += [{"exercises"}, {"report"}, {"run"}, {"__main__"}]
 
 
 def extras():

@@ -11,13 +11,13 @@ import httpx
 import psutil
 import pytest
 
-from ftlib import serve
+from ftlib import model, serve
 from ftlib.settings import WorkbookError
 
 LISTEN = ["http.server", "--bind", serve.HOST]  # the standard library's own server: it starts at once
 PARENT = """
 import time
-from ftlib import serve
+from ftlib import model, serve
 child = serve.Server(lambda port: [*{listen}, str(port)])
 print(child.process.pid, child.url, flush=True)
 {then}
@@ -135,3 +135,12 @@ def test_a_port_that_another_program_takes_first_is_replaced(monkeypatch):
 def test_a_folder_without_a_model_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(WorkbookError, match="holds no model to serve"):
         serve.model(tmp_path)
+
+
+def test_a_saved_folder_says_which_tokens_end_an_answer(tiny_model_folder, tmp_path):
+    network, tokenizer = model.load(str(tiny_model_folder), "cpu")
+    folder = serve.save(network, tokenizer, tmp_path / "served")
+    again, own = model.load(str(folder), "cpu")
+    assert again.generation_config.eos_token_id == [tokenizer.eos_token_id]
+    assert own.chat_template == tokenizer.chat_template
+    assert (folder / "chat_template.jinja").is_file() and (folder / "config.json").is_file()
