@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 from docutils import nodes
 
-from ftlib import artefact, claims, run
+from ftlib import artefact, claims, plot, run
 
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
@@ -102,7 +102,7 @@ def write(app) -> None:
     written = app.workbook_chapters = chapters()
     stages = [stage(line, written) for line in table("stages.csv")]
     subjects = Counter(row["chapter"] for row in table("guide.csv") if row["how"] == "planned")
-    pages = {"pipeline.html": fill("pipeline.html", stages=stages)}
+    pages = {"pipeline.html": pipeline(stages)}
     pages |= {f"{one['folder']}.md": fill("stage.md", stage=one, subjects=subjects) for one in stages}
     pages |= {"claims.md": claims_page(written), "coverage.md": coverage_page(written)}
     pages |= {"glossary.md": glossary_page(written), "bibliography.md": bibliography_page(written)}
@@ -114,6 +114,17 @@ def write(app) -> None:
         path = GENERATED / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+
+
+def pipeline(stages: Sequence[Mapping]) -> str:
+    """The seven stages as a drawing whose boxes lead to their pages, seen from the first page."""
+    steps, links = {}, {}
+    for one in stages:
+        if one["gives"]:
+            name = f"{one['folder'][0]} {one['title']}"
+            steps[name] = f"gives {one['gives']}\n{len(one['written'])} of {len(one['chapters'])} chapters"
+            links[name] = f"generated/{one['folder']}.html"
+    return plot.pipeline(steps, links=links, label="The seven stages, in order").html
 
 
 def fill(template: str, **values: object) -> str:

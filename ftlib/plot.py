@@ -9,7 +9,7 @@ import base64
 import io
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
@@ -46,6 +46,10 @@ DIAL = """(box => {
   box.before(dial);
   turn();
 })(document.currentScript.previousElementSibling)"""
+# At most four boxes a row, two on a phone; the arrow stands in the gap after its box.
+BOXES = "display:grid;gap:.6rem 1.5rem;grid-template-columns:repeat(auto-fill,minmax(max(7.5rem,20%),1fr))"
+BOX = "box-sizing:border-box;display:block;height:100%;padding:.35rem .6rem;border-radius:.5rem"
+ARROW = "position:absolute;left:calc(100% + .25rem);top:50%;transform:translateY(-50%);opacity:.7"
 TOKEN = "display:inline-block;text-align:center;margin:1px;padding:0 3px;border-bottom:2px solid"
 
 
@@ -206,6 +210,34 @@ def cycle(steps: Mapping[str, str], back: str, caption: str) -> None:
     axes.set_axis_off()
     names = " → ".join(steps)
     show(drawn, caption, f"{names}, and back to the first: {back}")
+
+
+def pipeline(
+    steps: Mapping[str, str],
+    marked: Collection[str] = (),
+    links: Mapping[str, str] | None = None,
+    label: str = "The stages, in order",
+) -> Shown:
+    """Steps in their order as boxes with arrows between them, four a row or, on a phone, two.
+
+    steps: name -> what stands below it, in lines or "". marked: names that get another colour and a ▸.
+    links: name -> where its box leads. label: what the drawing is, for those who do not see it.
+
+    >>> pipeline({"1 Data": "40 rows", "2 Model": ""}, marked=["2 Model"])
+    1 Data: 40 rows → ▸ 2 Model
+    """
+    boxes, told = "", []
+    for number, (name, inside) in enumerate(steps.items(), start=1):
+        sign, color = ("▸ ", PALETTE[1]) if name in marked else ("", PALETTE[0])
+        below = "".join(f'<small style="display:block">{escape(one)}</small>' for one in inside.splitlines())
+        tag, place = ("a", f' href="{escape(links[name])}"') if name in (links or {}) else ("div", "")
+        style = f"{BOX};border:2px solid {color};color:inherit;text-decoration:none;{WRAP}"
+        box = f'<{tag}{place} style="{style}"><b>{sign}{escape(name)}</b>{below}</{tag}>'
+        arrow = f'<span aria-hidden="true" style="{ARROW}">→</span>' if number < len(steps) else ""
+        boxes += f'<li style="margin:0;position:relative">{box}{arrow}</li>'
+        told.append(sign + ": ".join(filter(None, [name, " ".join(inside.split())])))
+    style = f"{BOXES};list-style:none;margin:.8em 0;padding:0 1.4rem 0 0"
+    return Shown(f'<ol aria-label="{escape(label)}" style="{style}">{boxes}</ol>', " → ".join(told))
 
 
 def matrices(shapes: Mapping[str, tuple[int, int]], caption: str) -> None:

@@ -62,6 +62,18 @@ def test_frames_are_a_strip_of_figures_in_words_and_a_script_that_makes_a_dial_o
     assert repr(shown).splitlines()[1:] == ["  <few>: Loss ends at 0.1", "  many: Loss ends at 0.2"]
 
 
+def test_a_pipeline_is_a_list_of_boxes_in_their_order_with_marks_that_are_not_colours_alone():
+    steps = {"1 Data": "40 <rows>\nand tests", "2 Model": "", "3 Set-up": "a rate"}
+    shown = plot.pipeline(steps, marked=["2 Model"], links={"3 Set-up": "three.html"}, label="Three & more")
+    items = re.findall(r"<li .*?</li>", shown.html)
+    assert [re.search(r"<b>(.*?)</b>", item)[1] for item in items] == ["1 Data", "▸ 2 Model", "3 Set-up"]
+    assert [item.count("→") for item in items] == [1, 1, 0] and 'aria-label="Three &amp; more"' in shown.html
+    assert re.findall(r"<small[^>]*>(.*?)</small>", items[0]) == ["40 &lt;rows&gt;", "and tests"]
+    assert [plot.PALETTE[1] in item for item in items] == [False, True, False]
+    assert re.findall(r'<a href="([^"]+)"', shown.html) == ["three.html"] and "href" in items[2]
+    assert repr(shown) == "1 Data: 40 <rows> and tests → ▸ 2 Model → 3 Set-up: a rate"
+
+
 def test_a_line_has_its_name_at_its_end_and_its_band_in_its_colour():
     _, axes = plot.figure()
     plot.line(axes, [1, 2], [3, 4], "full", low=[2, 3], high=[4, 5])

@@ -299,7 +299,7 @@ def test_a_run_ends_with_one_page_that_holds_what_each_chapter_made(command, not
     [kept] = (tmp_path / "runs").glob("0_91-*/figure_01.png")
     assert base64.b64decode(figure) == kept.read_bytes() and 'alt="Loss rises"' in page
     assert page.count("0.91 A small chapter") == 2 and page.count("loss 0.5 [0.0, 1.0]") == 2
-    assert page.count('<li class="failed">') == 1 and "0.92 A failing chapter" in page
+    assert page.count("▸") == 1 and "▸ 0.92 A failing chapter" in page
     [linked] = re.findall(r'href="(0_91[^"]+)"', page)
     assert (tmp_path / "runs" / linked).is_file()
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
