@@ -14,10 +14,10 @@ INSTALL = @if ! $(PYTHON) -m pip install --quiet --disable-pip-version-check $(C
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint notebooks book measure data base-model real benchmarks
+.PHONY: help setup lab run test lint notebooks book measure data base-model real benchmarks
 
 help:
-	@echo "make setup | run | test | lint | notebooks | book | measure | data | base-model | real | benchmarks (README.md says what each does)"
+	@echo "make setup | lab | run | test | lint | notebooks | book | measure | data | base-model | real | benchmarks (README.md says what each does)"
 
 setup: $(INSTALLED)
 
@@ -32,6 +32,10 @@ $(INSTALLED): constraints.txt pyproject.toml
 	$(call INSTALL,hatchling)
 	$(call INSTALL,--no-build-isolation --editable ".[all]")
 	@touch $@
+
+# JupyterLab with all chapters, opened at the first.
+lab: setup
+	$(PYTHON) -m jupyter lab --ServerApp.root_dir=notebooks notebooks/0_foundations/0_01_start_here.ipynb
 
 run: setup
 	$(PYTHON) -m ftlib run path --tier $(TIER)

@@ -270,7 +270,7 @@ def test_every_target_of_the_makefile_that_the_readme_names_is_there():
 
 def test_make_run_and_make_test_set_up_what_they_need_and_stop_at_the_first_failure():
     own = {"PATH": os.environ["PATH"]}  # without the variables of the make that runs the tests
-    targets = ("run", "test", "lint", "notebooks", "book", "measure", "data", "base-model", "real")
+    targets = ("run", "lab", "test", "lint", "notebooks", "book", "measure", "data", "base-model", "real")
     for target in (*targets, "benchmarks"):
         command = ["make", "--dry-run", "--always-make", target]
         plan = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=True).stdout
