@@ -98,6 +98,7 @@ PARAMETERS = {
     "max_length": Parameter(int, "tokens of an example; more are cut off", 16, 8192),
     "rank": Parameter(int, "rank of a LoRA update", 1, 256),
     "callers": Parameter(int, "requests at the same time, at most", 4, 64),
+    "trials": Parameter(int, "runs that a search may make", 8, 200),
 }
 
 
