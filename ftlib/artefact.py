@@ -10,7 +10,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -211,36 +212,83 @@ def hand_over(
 
     metrics: name -> a number or an interval, the headline first. Returns run_folder(chapter)/artefact.
     """
-    parameters, inputs = settings.parameters, _inputs(settings)
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return _hand_over(chapter, settings, save, _inputs(settings), metrics, seconds)
+
+
+def hand_over_rows(
+    chapter: str, settings: Settings, conversations: Sequence[list], source: str, metrics: Mapping
+) -> Path:
+    """Saves conversations as train.jsonl, which `data_path` takes, and a manifest; else as `hand_over`.
+
+    source: the shipped set that they were made from, where it was not the user's file (data_path). The
+    seconds of the manifest are those that this process has computed.
+    """
+    inputs = {"data": _inputs(settings, source)["data"]}
+
+    def save(folder: Path) -> None:
+        lines = [json.dumps({"messages": turns}, ensure_ascii=False) + "\n" for turns in conversations]
+        (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
+
+    return _hand_over(chapter, settings, save, inputs, metrics, time.process_time())
+
+
+def hand_over_choice(
+    chapter: str, settings: Settings, choice: Mapping[str, object], metrics: Mapping[str, object]
+) -> Path:
+    """Hands over a decision where there are no new weights: choice.json beside the manifest, which is shown.
+
+    choice: what was decided, as JSON can hold it; else as `hand_over_rows`.
+    """
+    text = json.dumps(choice, indent=2, ensure_ascii=False) + "\n"
+
+    def save(folder: Path) -> None:
+        (folder / "choice.json").write_text(text, encoding="utf-8")
+
+    return _hand_over(chapter, settings, save, _inputs(settings), metrics, time.process_time())
+
+
+def _hand_over(
+    chapter: str, settings: Settings, save: Callable, inputs: dict, metrics: Mapping, seconds: float
+) -> Path:
+    """Fills run_folder(chapter)/artefact with what `save` writes there and a manifest, and shows that."""
     numbers = {name: plot.interval(value) or value for name, value in metrics.items()}
-    time, memory = round(seconds, 1), round(memory_gb(), 2)
-    manifest = Manifest(
-        chapter, parameters, settings.seed, versions(), inputs, settings.device, time, memory, numbers
-    )
+    made = (inputs, settings.device, round(seconds, 1), round(memory_gb(), 2), numbers)
+    manifest = Manifest(chapter, settings.parameters, settings.seed, versions(), *made)
     folder = run_folder(chapter) / "artefact"
     with write_folder(folder) as fresh:
-        model.save_pretrained(fresh)
-        tokenizer.save_pretrained(fresh)
+        save(fresh)
         manifest.write(fresh)
     manifest.show()
     return folder
 
 
-def handed_over(chapter: str, settings: Settings) -> Path | None:
+def handed_over(chapter: str, settings: Settings, source: str = "") -> Path | None:
     """The newest artefact that `chapter` left beside the folder of this run, of the same model and data.
 
-    None where there is none: then a chapter makes a model of its own, and says so.
+    source: as of `hand_over_rows`. None where there is none: then a chapter takes what it has, and says so.
     """
-    name = chapter.replace(".", "_")
+    name, same = chapter.replace(".", "_"), _inputs(settings, source).items()
     notes = [*run_folder(settings.chapter).parent.glob(f"{name}*/artefact/manifest.json")]
     for note in sorted(notes, key=lambda path: path.stat().st_mtime, reverse=True):
         with suppress(WorkbookError):
-            if Manifest.read(note.parent).inputs == _inputs(settings):
+            inputs = Manifest.read(note.parent).inputs
+            if "data" in inputs and inputs.items() <= same:
                 return note.parent
     return None
 
 
-def _inputs(settings: Settings) -> dict[str, str]:
+def choice(chapter: str, settings: Settings) -> dict[str, object]:
+    """What `chapter` decided and handed over with `hand_over_choice`, beside this run; empty if nothing."""
+    folder = handed_over(chapter, settings)
+    return json.loads((folder / "choice.json").read_text(encoding="utf-8")) if folder else {}
+
+
+def _inputs(settings: Settings, source: str = "") -> dict[str, str]:
     parameters = settings.parameters
-    data = parameters.get("data_path") or DATA / str(parameters.get("task", ""))
+    data = parameters.get("data_path") or DATA / (source or str(parameters.get("task", "")))
     return {"model": identity(settings.model), "data": identity(data)}

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -457,6 +458,107 @@ def examples(
         source = task or chosen.task
         train, test = ([row["messages"] for row in load(source, name)] for name in ("train", "test"))
     return train, test[: chosen.test_examples]
+
+
+def as_table(conversations: Iterable[Sequence[Message]], prompt: str = "") -> list[dict[str, str]]:
+    """Conversations as rows of a table: `ticket` (a number), `message` (the last request), `reply` to it.
+
+    prompt: what every request begins with, which `message` leaves out.
+
+    >>> turns = [{"role": "user", "content": "Topic? No boat."}, {"role": "assistant", "content": "ferry"}]
+    >>> as_table([turns], prompt="Topic? ")
+    [{'ticket': '1', 'message': 'No boat.', 'reply': 'ferry'}]
+    """
+    rows = []
+    for number, (*_, request, answer) in enumerate(conversations, start=1):
+        message = request["content"].removeprefix(prompt)
+        rows.append({"ticket": str(number), "message": message, "reply": said(answer)})
+    return rows
+
+
+def own_tables(chosen: Settings, tokenizer: Tokenizer) -> tuple[list[dict], list[dict], dict[str, dict]]:
+    """The user's file as `as_table` writes it: rows to train on, rows to test on, what is known of the first.
+
+    Nobody has noted days and names, and nobody knows which rows repeat others or hold personal data.
+    """
+    train, test = map(as_table, examples(chosen, tokenizer))
+    rows = [row | {"received": "", "closed": "", "name": ""} for row in train]
+    return rows, test, {row["ticket"]: {"repeats": "", "personal": []} for row in rows}
+
+
+def columns(rows: Sequence[Mapping], filled: Callable[[object], bool]) -> list[dict[str, object]]:
+    """What stands in each column of a table: the share of its cells that are `filled`, how many values.
+
+    >>> columns([{"name": "Ida", "age": ""}, {"name": "Ida", "age": "7"}], filled=bool)
+    [{'column': 'name', 'filled': 1.0, 'values': 1}, {'column': 'age', 'filled': 0.5, 'values': 2}]
+    """
+    found = []
+    for name in dict.fromkeys(name for row in rows for name in row):
+        cells = [row.get(name) for row in rows]
+        share = sum(map(filled, cells)) / len(cells)
+        found.append({"column": name, "filled": share, "values": len(set(cells))})
+    return found
+
+
+SMALL_WORDS = {  # of which every text of a language is full
+    "en": {"the", "is", "and", "my", "to", "of", "we", "in", "for", "was", "you", "not", "it", "have", "i"},
+    "fr": {"le", "la", "les", "est", "et", "je", "nous", "pour", "une", "des", "pas", "dans", "il", "sur"},
+}
+
+
+def language(text: str) -> str:
+    """The language of whose small words a text has most: "en" or "fr"; of equally many, English.
+
+    >>> language("Je voudrais savoir pourquoi le bateau est en retard."), language("Where is my bin?")
+    ('fr', 'en')
+    """
+    words = set(text.lower().split())
+    return max(SMALL_WORDS, key=lambda name: len(words & SMALL_WORDS[name]))
+
+
+def without_stop_words(text: str) -> str:
+    """The text without the small frequent words of English, as scikit-learn lists them.
+
+    >>> without_stop_words("My bins were not emptied.")
+    'bins emptied.'
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return " ".join(word for word in text.split() if word.lower() not in ENGLISH_STOP_WORDS)
+
+
+def stems(text: str) -> str:
+    """The words of a text in small letters, each cut to its stem (Porter's rules for English, Snowball).
+
+    >>> stems("My bins were not emptied.")
+    'my bin were not empti'
+    """
+    import snowballstemmer
+
+    return " ".join(snowballstemmer.stemmer("english").stemWords(re.findall(r"\w+", text.lower())))
+
+
+def with_wrong_replies(rows: Sequence[dict], share: float, seed: int) -> list[dict]:
+    """The rows, of which the first ones, so large a share, get another row's reply, which is wrong.
+
+    >>> with_wrong_replies([{"reply": "ferry"}, {"reply": "water"}], share=0.5, seed=0)
+    [{'reply': 'water'}, {'reply': 'water'}]
+    """
+    rng, found = random.Random(seed), list(rows)
+    for at in range(round(share * len(rows))):
+        others = [row["reply"] for row in rows if row["reply"] != rows[at]["reply"]]
+        found[at] = rows[at] | {"reply": rng.choice(others)}
+    return found
+
+
+def with_copies(rows: Sequence[dict], share: float, seed: int, of: int = 5) -> list[dict]:
+    """The rows, of which the first ones, so large a share, give way to copies of the last `of`.
+
+    >>> with_copies([{"reply": "ferry"}, {"reply": "water"}], share=0.5, seed=0, of=1)
+    [{'reply': 'water'}, {'reply': 'water'}]
+    """
+    rng, spoilt = random.Random(seed), round(share * len(rows))
+    return [rng.choice(rows[-of:]) for _ in range(spoilt)] + list(rows[spoilt:])
 
 
 def each_answer(rows: Iterable[dict]) -> list[dict]:

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -171,6 +171,19 @@ def against(runs: DataFrame, by: str, first: object, score: str, margin: float) 
     return {value: compare(scores[first], found, margin) for value, found in scores.items() if value != first}
 
 
+def standings(runs: DataFrame, by: str, first: object, score: str, margin: float) -> list[dict[str, object]]:
+    """Rows of a table: each value of the column `by`, its score over the seeds, the verdict against `first`.
+
+    runs: as `against` takes them.
+    """
+    found = against(runs, by, first, score, margin)
+    rows = []
+    for value, scored in runs.groupby(by, sort=False):
+        verdict = found[value].verdict if value in found else None
+        rows.append({by: value, score: seeds_interval(scored[score]), f"against {first}": verdict})
+    return rows
+
+
 def _finite(scores: Scores) -> np.ndarray:
     values = np.asarray(scores, dtype=float)
     if len(values) < 2 or not np.isfinite(values).all():
@@ -184,6 +197,30 @@ def _bootstrap(statistic: Callable, size: int, level=0.95, seed=0, resamples=100
     rows = np.random.default_rng(seed).integers(size, size=(resamples, size))
     low, high = np.quantile(statistic(rows), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(statistic(np.arange(size))), float(low), float(high))
+
+
+def most_frequent(references: Texts) -> float:
+    """The share of right answers of whoever always gives the most frequent one: the floor of a classifier.
+
+    >>> most_frequent(["ferry", "water", "ferry", "lost"])
+    0.5
+    """
+    return max(map(list(references).count, set(references))) / len(references)
+
+
+def recall_precision(found: Collection, wanted: Collection) -> dict[str, float | None]:
+    """Of a search: the share of what is wanted that it found, the share of its finds that are wanted.
+
+    None where there is nothing to take a share of.
+
+    >>> recall_precision(found={"a", "b"}, wanted={"b", "c", "d", "e"})
+    {'recall': 0.25, 'precision': 0.5}
+    """
+    hits = len(set(found) & set(wanted))
+    return {
+        "recall": hits / len(set(wanted)) if wanted else None,
+        "precision": hits / len(set(found)) if found else None,
+    }
 
 
 def _compare(predictions: Texts, references: Texts, same: Callable[[str, str], bool]) -> list[float]:

@@ -103,14 +103,25 @@ def line(
 def floor(axes: Axes, value: float, label: str) -> None:
     """The baseline to beat: a dashed line across the axes at `value`.
 
-    Its name stands above that end of it which is further from the lines drawn before.
+    Its name stands above that end of it which is further from the lines drawn before; below, where these
+    leave no room above.
     """
     ends = [line.get_ydata(orig=False)[[0, -1]] for line in axes.lines]
-    left, right = (min((abs(end[side] - value) for end in ends), default=0.0) for side in (0, 1))
-    at, side = (0.99, "right") if right > left else (0.01, "left")
+    low, high = (pick(*axes.get_ylim(), value) for pick in (min, max))
+    enough = 0.1 * (high - low)
+
+    def room(place: tuple[int, int]) -> float:
+        side, way = place
+        middle = value + way * enough / 2  # of the name
+        return min((abs(end[side] - middle) for end in ends), default=enough)
+
+    above, below = [(0, 1), (1, 1)], [(0, -1), (1, -1)]
+    crowded = max(map(room, above)) < enough and value - enough > low
+    side, way = max([*above, *below] if crowded else above, key=room)
     axes.axhline(value, color=GREY, linestyle="--", linewidth=1.2)
-    place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3), "textcoords": "offset points"}
-    axes.annotate(label, (at, value), color=GREY, fontsize=9, ha=side, **place)
+    place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3 * way), "textcoords": "offset points"}
+    place |= {"ha": ("left", "right")[side], "va": "bottom" if way > 0 else "top"}
+    axes.annotate(label, ((0.01, 0.99)[side], value), color=GREY, fontsize=9, **place)
 
 
 _floor = floor  # under a name that the parameter of `curve` leaves free
@@ -191,6 +202,40 @@ def matrices(shapes: Mapping[str, tuple[int, int]], caption: str) -> None:
     axes.set_axis_off()
     told = ", ".join(f"{name}: {rows} by {columns}" for name, (rows, columns) in shapes.items())
     show(drawn, caption, f"Matrices drawn to scale: {told}")
+
+
+def attention(allowed: Sequence[Sequence[bool]], caption: str) -> None:
+    """Shows an attention mask as a square: allowed[i][j] says whether token i may look at token j.
+
+    Dark: it may. Pale: it may not, though token j comes no later. White: token j comes later.
+    """
+    drawn, axes = figure(width=4.6, height=4.6)
+    shades = [
+        [2.0 if seen else float(there <= here) for there, seen in enumerate(row)]
+        for here, row in enumerate(allowed)
+    ]
+    axes.imshow(shades, cmap="Blues", vmin=0, vmax=2.6)
+    axes.set(xlabel="token that is looked at", ylabel="token that looks")
+    axes.grid(visible=False)
+    pairs, earlier = (sum(shade >= least for row in shades for shade in row) for least in (2, 1))
+    show(drawn, caption, f"Of {earlier} pairs of a token and one no later, {pairs} may look, drawn dark")
+
+
+def shares(parts: Mapping[str, Mapping[str, float]], caption: str) -> None:
+    """Shows what each whole consists of, as a bar of full length: name -> {part: amount}, the same parts."""
+    drawn, axes = figure(height=0.9 + 0.45 * len(parts))
+    told, keys, left = {name: [] for name in parts}, {}, dict.fromkeys(parts, 0.0)
+    for part, color in zip(next(iter(parts.values())), PALETTE, strict=False):
+        for name, amounts in parts.items():
+            share = 100 * amounts[part] / sum(amounts.values())
+            keys[part] = axes.barh(name, share, left=left[name], color=color)
+            label = f"{share:.0f}" if share >= 5 else ""
+            axes.bar_label(keys[part], [label], label_type="center", color="white", weight="bold")
+            told[name].append(f"{share:.0f} % {part}")
+            left[name] += share
+    axes.set(xlim=(0, 100), xlabel="percent", ylim=(len(parts) - 0.5, -0.5))
+    axes.legend(keys.values(), keys, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    show(drawn, caption, "; ".join(f"{name}: {', '.join(said)}" for name, said in told.items()))
 
 
 def _rounded(corner: tuple[float, float], width: float, height: float, color: str):

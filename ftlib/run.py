@@ -148,6 +148,26 @@ def gate(chapter: Chapter, given: Mapping[str, str]) -> dict[str, object]:
     return values
 
 
+def shared(chosen: Sequence[Chapter], given: Mapping[str, str]) -> list[dict[str, str]]:
+    """What of the given values each of several chapters takes: those that it has. Says which lack one.
+
+    Raises WorkbookError for a value that none of them takes.
+    """
+    names = dict.fromkeys(name for chapter in chosen for name in chapter.parameters)
+    for name in given:
+        without = [chapter.number for chapter in chosen if name not in chapter.parameters]
+        if name not in names:
+            near = settings.closest(name, names) or f"; there are {', '.join(names)}"
+            which = f"chapter {without[0]} has no" if len(without) == 1 else "none of these chapters has a"
+            raise WorkbookError(f"{which} parameter {name!r}{near}")
+        if without:
+            numbers = ", ".join(without)
+            print(f"{name} is no parameter of {numbers}: there it changes nothing", file=sys.stderr)
+    return [
+        {name: text for name, text in given.items() if name in chapter.parameters} for chapter in chosen
+    ]
+
+
 def prepare(chapter: Chapter, given: Mapping[str, str], out: Path, force: bool = False) -> Job:
     """A job that may run: parameters valid, data readable, model there. Nothing has been written yet."""
     changed = gate(chapter, given)
@@ -410,7 +430,10 @@ def _run(options: argparse.Namespace, notebooks: Path) -> int:
         if given.setdefault(name, text) != text:
             raise WorkbookError(f"parameter {name} is given twice: {given[name]!r} and {text!r}")
     chosen = select(options.what, available)
-    jobs = [prepare(one, given, options.out, options.force) for one in chosen]
+    jobs = [
+        prepare(one, taken, options.out, options.force)
+        for one, taken in zip(chosen, shared(chosen, given), strict=True)
+    ]
     with artefact.clear_errors(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
     results = run_all(jobs, options.workers)

@@ -158,6 +158,26 @@ def sft(
         return trainer.run(newest, manifest)
 
 
+def trial(
+    base_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Messages],
+    tests: Sequence[Messages],
+    metric: evaluate.Metric | str | None,
+    **arguments: Any,
+) -> dict[str, float]:
+    """One run of an experiment: trains a copy of the model, and says how good its answers to `tests` are.
+
+    metric: as `evaluate.quality` takes it. arguments: those of `sft`. Returns score, and, where there is a
+    metric, answers_that_end: the share of answers that end by themselves.
+    """
+    tuned = sft(copy.deepcopy(base_model), tokenizer, examples, **arguments).model
+    if metric is None:
+        return {"score": evaluate.quality(tuned, tokenizer, tests, None).mean}
+    found = evaluate.score(tuned, tokenizer, [{"messages": turns} for turns in tests], metric)
+    return {"score": found.interval.mean, "answers_that_end": found.ended}
+
+
 def _check(chosen: dict[str, Any]) -> None:
     """WorkbookError for numbers that no training can have."""
     for name in ("epochs", "batch_size", "learning_rate"):

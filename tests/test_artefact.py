@@ -1,6 +1,7 @@
 """Folders that are written whole or not at all, digests, manifests."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ftlib
-from ftlib import artefact, evaluate, model, settings
+from ftlib import artefact, data, evaluate, model, settings
 from ftlib.settings import WorkbookError
 
 MANIFEST = artefact.Manifest(
@@ -229,3 +230,59 @@ def test_the_newest_artefact_of_an_earlier_chapter_from_the_same_model_and_data_
     assert artefact.handed_over("4.01", chosen) == tmp_path / "4_01-b" / "artefact"
     other = settings.start("6.02", task="extract", model_id=str(tiny_model_folder))
     assert artefact.handed_over("4.01", other) is None
+
+
+def test_rows_that_are_handed_over_are_a_file_that_any_chapter_reads(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path))
+    chosen = settings.start("1.02", tier="tiny", seed=7)
+    turns = [{"role": "user", "content": "Où est le café ?"}, {"role": "assistant", "content": "Ici."}]
+    folder = artefact.hand_over_rows("1.02", chosen, [turns, turns], "triage", {"recall": 0.5})
+    assert "recall      0.5" in capsys.readouterr().out
+    assert data.read(folder / "train.jsonl").used == [{"messages": turns}] * 2
+    manifest = artefact.Manifest.read(folder)
+    assert manifest.inputs == {"data": artefact.digest(settings.DATA / "triage")} and manifest.seconds > 0
+
+
+def test_a_later_chapter_finds_the_rows_and_the_choice_of_earlier_ones(
+    tiny_model_folder, tmp_path, monkeypatch
+):
+    earlier = {"model_id": str(tiny_model_folder), "task": "triage"}
+    turns = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path / "2_01-a"))
+    chosen = settings.start("2.01", **earlier)
+    assert artefact.choice("2.01", chosen) == {}
+    artefact.hand_over_choice("2.01", chosen, {"learning_rate": 0.001}, {})
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path / "1_02-a"))
+    rows = artefact.hand_over_rows("1.02", settings.start("1.02"), [turns], "sentiment", {})
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path / "4_01-a"))
+    chosen = settings.start("4.01", **earlier)
+    assert artefact.choice("2.01", chosen) == {"learning_rate": 0.001}
+    assert artefact.handed_over("1.02", chosen, "sentiment") == rows
+    assert artefact.handed_over("1.02", chosen) is None  # made from another set
+    other = settings.start("4.01", **(earlier | {"task": "extract"}))
+    assert artefact.choice("2.01", other) == {}
+
+
+def test_a_choice_is_handed_over_with_the_manifest_and_without_weights(
+    tiny_model_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path))
+    chosen = settings.start("2.01", seed=7, task="triage", model_id=str(tiny_model_folder))
+    choice = {"model": "tiny", "reasons": ["fits", "naïve"]}
+    folder = artefact.hand_over_choice("2.01", chosen, choice, {"floor": evaluate.Interval(0.2, 0.1, 0.3)})
+    assert sorted(file.name for file in folder.iterdir()) == ["choice.json", "manifest.json"]
+    assert json.loads((folder / "choice.json").read_text(encoding="utf-8")) == choice
+    manifest = artefact.Manifest.read(folder)
+    assert manifest.metrics == {"floor": {"mean": 0.2, "low": 0.1, "high": 0.3}}
+    assert manifest.chapter == "2.01"
+    assert manifest.inputs["model"] == artefact.digest(tiny_model_folder)
+    assert "floor       0.20 [0.10, 0.30]" in capsys.readouterr().out
+
+
+def test_a_choice_that_json_cannot_hold_leaves_the_older_one(tiny_model_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("FTLIB_RUN_FOLDER", str(tmp_path))
+    chosen = settings.start("2.01", task="triage", model_id=str(tiny_model_folder))
+    folder = artefact.hand_over_choice("2.01", chosen, {"model": "first"}, {})
+    with pytest.raises(TypeError):
+        artefact.hand_over_choice("2.01", chosen, {"model": object()}, {})
+    assert json.loads((folder / "choice.json").read_text()) == {"model": "first"}

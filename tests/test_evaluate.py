@@ -579,3 +579,18 @@ def test_cloze_picks_the_option_that_is_likeliest_one_by_one(tiny):
     assert 0 < sum(expected) < 12
     spaced = [{**fact, "cloze": fact["cloze"] + " "} for fact in facts]
     assert evaluate.cloze(network, tokenizer, spaced) == expected
+
+
+def test_recall_and_precision_of_nothing_are_none():
+    assert evaluate.recall_precision([], [1]) == {"recall": 0.0, "precision": None}
+    assert evaluate.recall_precision([1, 1, 2], []) == {"recall": None, "precision": 0.0}
+
+
+def test_standings_say_score_and_verdict_of_each_method():
+    import pandas
+
+    scores = [0.1, 0.2, 0.3, 0.6, 0.7, 0.8]
+    runs = pandas.DataFrame({"method": ["a"] * 3 + ["b"] * 3, "score": scores}, index=[0, 1, 2] * 2)
+    one, two = evaluate.standings(runs, "method", "a", "score", margin=0.05)
+    assert (one["method"], one["against a"]) == ("a", None) and two["against a"] == "better"
+    assert two["score"] == evaluate.seeds_interval(scores[3:])

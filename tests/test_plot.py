@@ -130,6 +130,28 @@ def test_matrices_are_drawn_to_scale_and_told_in_words(monkeypatch):
     assert caption == "To scale" and alt == "Matrices drawn to scale: W: 30 by 40, B: 30 by 4"
 
 
+def test_an_attention_mask_shows_what_is_seen_what_a_plain_mask_would_add_and_what_is_later(monkeypatch):
+    shown = figures(monkeypatch)
+    plot.attention([[True, False, False], [False, True, False], [False, True, True]], "Who looks")
+    [(figure, caption, alt)] = shown
+    [axes] = figure.axes
+    assert axes.images[0].get_array().tolist() == [[2, 0, 0], [1, 2, 0], [1, 2, 2]]
+    assert axes.get_ylabel() == "token that looks" and caption == "Who looks"
+    assert alt == "Of 6 pairs of a token and one no later, 4 may look, drawn dark"
+
+
+def test_shares_fill_a_bar_each_and_are_told_in_words(monkeypatch):
+    shown = figures(monkeypatch)
+    plot.shares({"one": {"in": 1, "out": 3}, "two": {"in": 96, "out": 4}}, "Of what")
+    [(figure, caption, alt)] = shown
+    [axes] = figure.axes
+    bars = [(patch.get_x(), patch.get_width()) for patch in axes.patches]
+    assert bars == [(0, 25), (0, 96), (25, 75), (96, 4)]  # part by part
+    assert [text.get_text() for text in axes.texts] == ["25", "96", "75", ""]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["in", "out"]
+    assert caption == "Of what" and alt == "one: 25 % in, 75 % out; two: 96 % in, 4 % out"
+
+
 def test_answers_stand_beside_their_requests():
     first = {"role": "system", "content": "s"}
     requests = [[first, {"role": "user", "content": text}] for text in ("a", "b")]
@@ -154,14 +176,21 @@ def test_a_floor_is_a_named_dashed_line_across_the_axes():
 
 
 @pytest.mark.parametrize(
-    ("heights", "end"), [([0.1, 0.7], "left"), ([0.7, 0.1], "right"), ([0.1, 0.1], "left")]
+    ("heights", "end", "edge"),
+    [
+        ([0.1, 0.7], "left", "bottom"),
+        ([0.7, 0.1], "right", "bottom"),
+        ([0.1, 0.1], "left", "bottom"),
+        ([0.77, 0.2, 0.77], "left", "top"),
+    ],
 )
-def test_the_name_of_a_floor_stands_where_the_lines_are_far(heights, end):
+def test_the_name_of_a_floor_stands_where_the_lines_are_far(heights, end, edge):
     _, axes = plot.figure()
-    plot.line(axes, [0, 1], heights, "loss")
+    plot.line(axes, range(len(heights)), heights, "loss")
     plot.floor(axes, 0.75, "before")
     [name] = [text for text in axes.texts if text.get_text() == "before"]
     assert name.get_ha() == end and (name.xy[0] < 0.5) is (end == "left")
+    assert name.get_va() == edge and (name.xyann[1] > 0) is (edge == "bottom")
 
 
 def test_numbers_of_an_axis_that_have_no_room_are_left_out(monkeypatch):

@@ -1,4 +1,4 @@
-"""Chapter 4.01 on models of other shapes, and on a real file where one lies beside the clone."""
+"""Chapters on models of other shapes, and on a real file where one lies beside the clone."""
 
 import json
 import subprocess
@@ -11,7 +11,8 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 # What is tested is the way through the chapter, not how much is learnt.
-SMALL = {"examples": 16, "test_examples": 20, "batch_size": 8, "epochs": 1, "seeds": 2}
+SMALL = {"examples": 16, "test_examples": 20, "epochs": 1, "seeds": 2}
+OWN = {"4.01": {"batch_size": 8}, "1.02": {}}  # what only one of them has
 ROWS = 40
 INSTRUCTIONS = ROOT.parent / "shared" / "data" / "real" / "alpaca_teaching" / "instruction-data.json"
 SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -29,14 +30,14 @@ HEADERS = (
 )
 
 
-def run(folder: Path, **parameters: object) -> dict[str, dict]:
-    """The metrics of a run of the chapter."""
-    command = [sys.executable, "-m", "ftlib", "run", "4.01", "--out", str(folder)]
-    for name, value in {**SMALL, **parameters}.items():
+def run(folder: Path, chapter: str = "4.01", **parameters: object) -> dict[str, dict]:
+    """The metrics of a run of a chapter."""
+    command = [sys.executable, "-m", "ftlib", "run", chapter, "--out", str(folder)]
+    for name, value in {**SMALL, **OWN[chapter], **parameters}.items():
         command += ["-p", name, str(value)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    [manifest] = folder.glob("4_01-*/manifest.json")
+    [manifest] = folder.glob(f"{chapter.replace('.', '_')}-*/manifest.json")
     return json.loads(manifest.read_text())["metrics"]
 
 
@@ -73,6 +74,19 @@ def test_the_chapter_runs_on_a_model_of_another_shape_template_and_end_token(sha
     tokenizer.save_pretrained(tmp_path / "model")
     metrics = run(tmp_path, model_id=tmp_path / "model", learning_rate=1e-2)
     assert metrics["loss"]["mean"] < metrics["loss of the base model"]["mean"]
+
+
+def test_cleaning_runs_on_a_model_of_another_shape_and_hands_over_all_rows_of_a_file(tmp_path):
+    """Rows of another table, and a model with another template: as many rows come out as the ledger says."""
+    torch.manual_seed(0)
+    tokenizer = tiny.make_tokenizer()
+    qwen3(tokenizer).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    pairs = [{"prompt": f"Say the number {n} twice.", "completion": f"{n} {n}"} for n in range(ROWS)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    own = {"model_id": tmp_path / "model", "data_path": tmp_path / "rows.jsonl"}
+    metrics = run(tmp_path, "1.02", **own)
+    assert 0 < metrics["cleaned tickets"] <= 0.8 * ROWS and metrics["score"]["mean"] < 0
 
 
 if INSTRUCTIONS.exists():

@@ -1,5 +1,6 @@
 """Brightwater: the world is consistent, the language keeps its splits, and data/ is what the recipes make."""
 
+import csv
 import json
 import re
 import subprocess
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.recipes import build, corpus, facts, grammar, island
-from data.recipes.genres import preferences, service, tools
+from data.recipes.genres import export, handbook, preferences, service, tools
 from data.recipes.pen import Pen
 from data.recipes.tokenizer import SPECIAL
 from data.recipes.world import JOBS, world
@@ -357,6 +358,35 @@ def test_the_island_is_told_of_in_the_corpus_and_asked_about_by_entity_and_wordi
     questions = {file: {row["messages"][0]["content"] for row in data.load("island", file)} for file in about}
     assert not questions["test"] & questions["new_wordings"]
     assert not [question for question in questions["test"] if question in text]
+
+
+def test_the_export_has_the_defects_that_its_truth_says():
+    """A line is sound but for what was planted in it; each kind of defect is there."""
+    lines = (ROOT / "data" / "export" / "tickets.csv").read_bytes().splitlines()
+    truth = data.load("export", "truth")
+    assert len(truth) == len(lines) - 1 and len({row["ticket"] for row in truth}) == len(truth)
+    topics = set(handbook.TOPICS)
+    for line, row in zip(lines[1:], truth, strict=True):
+        defects = set(row["defects"])
+        text = line.decode("cp1252" if "cp1252" in defects else "utf-8")
+        cells = next(csv.reader([text]))
+        assert cells[0] == row["ticket"] and (len(cells) == 5) == ("cut" in defects)
+        assert all(found in row["message"] for _, found in row["personal"])
+        if not defects - {"copy", "again", "contradicted", "leaked", "backwards", "junk", "french"}:
+            assert cells[4:] == [row["message"], row["reply"]] and row["reply"] in topics
+    kinds = Counter(defect for row in truth for defect in row["defects"])
+    assert len(kinds) == 14 and min(kinds.values()) >= 6
+
+
+def test_only_a_leaked_ticket_of_the_export_says_what_a_test_row_says():
+    asked = {}
+    for row in data.load("triage", "test"):
+        asked[row["id"]] = export.windows(row["messages"][0]["content"].partition("\n")[2])
+    for row in data.load("export", "truth"):
+        words = export.windows(row["message"])
+        near = [name for name, others in asked.items() if len(words & others) > 0.5 * len(words | others)]
+        assert set(near) <= {row["group"]}
+        assert ("leaked" in row["defects"]) == (row["group"] in asked)
 
 
 def test_data_is_rebuilt_byte_for_byte(tmp_path):

@@ -1,6 +1,7 @@
 """The strict runner and the command line, on small chapters made here."""
 
 import base64
+import dataclasses
 import json
 import os
 import re
@@ -430,6 +431,20 @@ def test_the_path_runs_what_is_written_and_says_what_is_not(command):
     assert status == 0
     assert "4.01 Supervised fine-tuning" in shown and "0.91" not in shown
     assert "not written yet: 0.01, 1.02, 2.01, 3.02, 4.03, 5.01, 6.02, 7.01" in shown
+
+
+def test_each_of_several_chapters_takes_the_parameters_that_it_has(notebooks, capsys):
+    first, second, _ = run.chapters(notebooks).values()
+    other = {name: one for name, one in second.parameters.items() if name != "data_path"}
+    second = dataclasses.replace(second, parameters=other)
+    given = {"seed": "3", "data_path": "mine.csv"}
+    assert run.shared([first, second], given) == [given, {"seed": "3"}]
+    assert capsys.readouterr().err == "data_path is no parameter of 0.92: there it changes nothing\n"
+    assert run.shared([first], given) == [given]
+    cases = {"chapter 0.92 has no": [second], "none of these chapters has a": [first, first]}
+    for words, chosen in cases.items():
+        with pytest.raises(settings.WorkbookError, match=f"^{words} parameter 'sed'; did you mean 'seed'"):
+            run.shared(chosen, {"sed": "3"})
 
 
 @pytest.mark.parametrize(

@@ -679,3 +679,14 @@ def test_little_is_padded_and_every_epoch_mixes_anew():
     assert sum(16 * max(lengths[row] for row in batch) for batch in random_order) > 1.4 * sum(lengths)
     batches.set_epoch(1)
     assert not {frozenset(batch) for batch in first} & {frozenset(batch) for batch in batches}
+
+
+def test_a_trial_trains_a_copy_and_says_how_good_its_answers_are(tiny):
+    network, tokenizer = tiny
+    before, tests = model.snapshot(network), EXAMPLES[:4]
+    arguments = {"epochs": 1, "learning_rate": 1e-3, "seed": 3}
+    scored = train.trial(network, tokenizer, EXAMPLES, tests, "triage", **arguments)
+    assert model.changed(network, before) == [] and scored.keys() == {"score", "answers_that_end"}
+    tuned = train.sft(model.clone(network), tokenizer, EXAMPLES, **arguments).model
+    expected = evaluate.quality(tuned, tokenizer, tests, None).mean
+    assert train.trial(network, tokenizer, EXAMPLES, tests, None, **arguments) == {"score": expected}

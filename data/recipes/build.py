@@ -15,6 +15,7 @@ from string import Template
 
 from . import corpus, island
 from .facts import Fact, cloze, facts, fits, say, values
+from .genres import export
 from .grammar import groups
 from .pen import Pen
 from .world import world
@@ -57,6 +58,7 @@ def main() -> None:
         "island": island_sets(out / "island"),
         "handbook": handbook(out / "handbook"),
         "corpus": corpus_sample(out / "corpus"),
+        "export": export.export_set(out / "export", write_rows),
     }
     for name, numbers in counts.items():
         text = Template((HERE / "cards" / f"{name}.md").read_text(encoding="utf-8")).substitute(numbers)

@@ -44,8 +44,10 @@ WORDS = ("The", " library", " is", " in", " Mill Lane", ".", " data: ", "\n", "Ã
 NO_CONTENT = ({"role": "assistant"}, {"content": None}, {})
 
 
-def _stream(comments: bool = False, gaps: bool = False, choices: int = 1, after: bool = False):
-    """Draws the lines of a stream: with comments, with pieces without content, with lines after its end."""
+def _stream(
+    comments: bool = False, gaps: bool = False, choices: int = 1, after: bool = False, cut: bool = False
+):
+    """Draws the lines of a stream: with comments, pieces without content, lines after its end, or cut off."""
 
     def draw(rng: random.Random):
         lines = []
@@ -58,7 +60,7 @@ def _stream(comments: bool = False, gaps: bool = False, choices: int = 1, after:
             lines += [f"data: {json.dumps({'choices': spread})}", ""]
             if comments:
                 lines += [rng.choice((": still here", ":", "event: message")), ""]
-        lines.append("data: [DONE]")
+        lines = lines[:-1] if cut else [*lines, "data: [DONE]"]
         if after:
             late = {"choices": [{"delta": {"content": " too late"}, "index": 0}]}
             lines += ["", f"data: {json.dumps(late)}"]
@@ -104,6 +106,7 @@ SKIPPED = "empty lines and comments are no pieces"
 MISSING = "a piece may come without content"
 FIRST = "of several choices the first counts"
 END = "nothing after data: [DONE] belongs to the answer"
+CUT = "of an answer that is cut off, all that came counts"
 FULL = "the bucket starts full, and each answered request takes its tokens"
 REFILL = "what comes back follows the time since the request before, and never overfills the bucket"
 
@@ -156,6 +159,7 @@ EXERCISES = {
             Case(
                 END, _stream(comments=True, gaps=True, choices=2, after=True), "leave the loop at that line"
             ),
+            Case(CUT, _stream(cut=True), "return what came, also where data: [DONE] never comes"),
         ),
         planted=[
             ("def streamed_text(lines):\n    return ''.join(lines)", PIECES),
@@ -182,6 +186,13 @@ EXERCISES = {
                 "        json.loads(line[6:])['choices'][0]['delta'].get('content') or ''\n"
                 "        for line in lines if line.startswith('data: {'))",
                 END,
+            ),
+            (
+                "import json\ndef streamed_text(lines):\n    text = ''\n    for line in lines[:-1]:\n"
+                "        if line == 'data: [DONE]':\n            break\n"
+                "        if line.startswith('data: '):\n            piece = json.loads(line[6:])\n"
+                "            text += piece['choices'][0]['delta'].get('content') or ''\n    return text",
+                CUT,
             ),
         ],
         equivalent={
