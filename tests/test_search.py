@@ -76,3 +76,33 @@ def test_a_search_that_is_done_gives_no_trial(tmp_path):
 def test_a_study_in_a_folder_that_does_not_exist_is_one_clear_error(tmp_path):
     with pytest.raises(WorkbookError, match="its folder does not exist"):
         search.open_study(tmp_path / "no folder" / "study")
+
+
+class Places:
+    """Stands for a trial: proposes the last place of each dial."""
+
+    def suggest_int(self, name, low, high):
+        assert low == 0
+        return high
+
+
+def test_a_trial_proposes_one_value_of_each_dial():
+    values = [[2e-4, 1e-3], [32, 8, 2]]
+    assert search.proposed(Places(), ["learning_rate", "batch_size"], values) == (1e-3, 2)
+    with pytest.raises(ValueError):
+        search.proposed(Places(), ["learning_rate"], values)
+
+
+def note_or_die(folder, dies):
+    (folder / str(os.getpid())).touch()
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(1)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_function_runs_in_processes_of_its_own_and_a_killed_one_is_said(tmp_path, dies, capsys):
+    search.in_processes(2, note_or_die, tmp_path, dies)
+    processes = {int(file.name) for file in tmp_path.iterdir()}
+    assert processes and os.getpid() not in processes and (dies or len(processes) == 2)
+    assert capsys.readouterr().out == ("a process was killed\n" if dies else "")
