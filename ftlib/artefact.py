@@ -220,44 +220,37 @@ def hand_over(
     return _hand_over(chapter, settings, save, _inputs(settings), metrics, seconds)
 
 
-def hand_over_rows(
-    chapter: str, settings: Settings, conversations: Sequence[list], source: str, metrics: Mapping
-) -> Path:
-    """Saves conversations as train.jsonl, which `data_path` takes, and a manifest; else as `hand_over`.
-
-    source: the shipped set that they were made from, where it was not the user's file (data_path). The
-    seconds of the manifest are those that this process has computed.
-    """
-    inputs = {"data": _inputs(settings, source)["data"]}
-
-    def save(folder: Path) -> None:
-        lines = [json.dumps({"messages": turns}, ensure_ascii=False) + "\n" for turns in conversations]
-        (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
-
-    return _hand_over(chapter, settings, save, inputs, metrics, time.process_time())
-
-
-def hand_over_choice(
-    chapter: str, settings: Settings, choice: Mapping[str, object], metrics: Mapping[str, object]
-) -> Path:
-    """Hands over a decision where there are no new weights: choice.json beside the manifest, which is shown.
-
-    choice: what was decided, as JSON can hold it; else as `hand_over_rows`.
-    """
-    text = json.dumps(choice, indent=2, ensure_ascii=False) + "\n"
-    return hand_over_texts(chapter, settings, {"choice.json": text}, metrics)
-
-
 def hand_over_texts(
-    chapter: str, settings: Settings, texts: Mapping[str, str], metrics: Mapping[str, object]
+    chapter: str, settings: Settings, texts: Mapping[str, str], metrics: Mapping, source: str = ""
 ) -> Path:
-    """Hands over text files, name -> content, beside the manifest; else as `hand_over_rows`."""
+    """Hands over text files, name -> content, beside a manifest; else as `hand_over`.
+
+    source: the shipped set that they were made from without a model, where it was not the user's file
+    (data_path). The seconds of the manifest are those that this process has computed.
+    """
+    inputs = _inputs(settings, source)
 
     def save(folder: Path) -> None:
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
 
-    return _hand_over(chapter, settings, save, _inputs(settings), metrics, time.process_time())
+    if source:
+        del inputs["model"]
+    return _hand_over(chapter, settings, save, inputs, metrics, time.process_time())
+
+
+def hand_over_rows(
+    chapter: str, settings: Settings, conversations: Sequence[list], source: str, metrics: Mapping
+) -> Path:
+    """Hands over conversations as train.jsonl, which `data_path` takes; else as `hand_over_texts`."""
+    lines = [json.dumps({"messages": turns}, ensure_ascii=False) + "\n" for turns in conversations]
+    return hand_over_texts(chapter, settings, {"train.jsonl": "".join(lines)}, metrics, source)
+
+
+def hand_over_choice(chapter: str, settings: Settings, choice: Mapping, metrics: Mapping) -> Path:
+    """Hands over a decision where there are no new weights, as choice.json; else as `hand_over_texts`."""
+    text = json.dumps(choice, indent=2, ensure_ascii=False) + "\n"
+    return hand_over_texts(chapter, settings, {"choice.json": text}, metrics)
 
 
 def _hand_over(
@@ -278,7 +271,7 @@ def _hand_over(
 def handed_over(chapter: str, settings: Settings, source: str = "") -> Path | None:
     """The newest artefact that `chapter` left beside the folder of this run, of the same model and data.
 
-    source: as of `hand_over_rows`. None where there is none: then a chapter takes what it has, and says so.
+    source: as of `hand_over_texts`. None where there is none: then a chapter takes what it has, and says so.
     """
     name, same = chapter.replace(".", "_"), _inputs(settings, source).items()
     notes = [*run_folder(settings.chapter).parent.glob(f"{name}*/artefact/manifest.json")]

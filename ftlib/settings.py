@@ -99,6 +99,7 @@ PARAMETERS = {
     "rank": Parameter(int, "rank of a LoRA update", 1, 256),
     "callers": Parameter(int, "requests at the same time, at most", 4, 64),
     "a_day": Parameter(int, "usual requests on each day of the replayed week", 10, 1000),
+    "trials": Parameter(int, "runs that a search may make", 8, 200),
 }
 
 

