@@ -47,7 +47,7 @@ DIAL = """(box => {
   turn();
 })(document.currentScript.previousElementSibling)"""
 # At most four boxes a row, two on a phone; the arrow stands in the gap after its box.
-BOXES = "display:grid;gap:.6rem 1.5rem;grid-template-columns:repeat(auto-fill,minmax(max(7.5rem,20%),1fr))"
+BOXES = "display:grid;gap:.6rem 1.5rem;grid-template-columns:repeat(auto-fill,minmax(max(8.5rem,20%),1fr))"
 BOX = "box-sizing:border-box;display:block;height:100%;padding:.35rem .6rem;border-radius:.5rem"
 ARROW = "position:absolute;left:calc(100% + .25rem);top:50%;transform:translateY(-50%);opacity:.7"
 TOKEN = "display:inline-block;text-align:center;margin:1px;padding:0 3px;border-bottom:2px solid"
