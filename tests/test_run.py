@@ -234,7 +234,11 @@ def started(notebooks, tmp_path, begin=(), workers=1):
         f"if __name__ == '__main__': sys.exit(main(sys.argv[1:], Path({str(notebooks)!r})))"
     )
     command = [*begin, sys.executable, "-c", program, "run", "all", "--workers", str(workers)]
-    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    # The tests themselves may have been started with `&`, which leaves a program deaf to the keyboard.
+    return subprocess.Popen(
+        command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options
+    )
 
 
 def wait_until(condition, seconds=180):
@@ -264,7 +268,12 @@ def test_a_run_that_is_stopped_leaves_nothing_and_is_done_again(notebooks, tmp_p
     pids = [int(pid) for path in files for pid in path.read_text().split()]
     pids += [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     send(process.pid)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        for pid in (process.pid, *filter(alive, pids)):
+            os.kill(pid, signal.SIGKILL)
+        raise
     if stop == "a kill that nothing can hear":
         assert process.returncode == -signal.SIGKILL
     else:
