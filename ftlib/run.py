@@ -219,7 +219,7 @@ def execute(job: Job) -> Result:
     started = time.perf_counter()
     usual = _costs().get(number, {}).get(str(job.values.get("tier")), {}).get("seconds")
     about = f", about {usual} s" if usual and job.changed.keys() <= {"tier", "seed"} else ""
-    print(f"{number} {job.chapter.title}: running{about}", file=sys.stderr, flush=True)
+    _say(f"{number} {job.chapter.title}: running{about}")
     failed = job.folder.with_name(f"{job.folder.name}-failed.ipynb")
     try:
         with artefact.write_folder(job.folder) as fresh:
@@ -236,8 +236,14 @@ def execute(job: Job) -> Result:
     except WorkbookError as error:
         return Result(number, 2, time.perf_counter() - started, note=str(error))
     failed.unlink(missing_ok=True)
-    print(f"{number}: finished after {manifest.seconds:.0f} s", file=sys.stderr, flush=True)
+    _say(f"{number}: finished after {manifest.seconds:.0f} s")
     return Result(number, 0, manifest.seconds, manifest.metrics)
+
+
+def _say(line: str) -> None:
+    """How far a run is, on stderr. In one piece: several workers write there at the same time."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _costs() -> dict[str, dict[str, dict[str, float]]]:
