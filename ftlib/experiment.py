@@ -184,8 +184,9 @@ def fingerprint(function: Callable) -> str:
 
     Code of the module that defines it (mostly a notebook) is followed from function to function, without
     comments, layout and docstrings. Values count by content: models by weights, tokenizers by vocabulary and
-    template, files by bytes; where only an attribute is read, that attribute. What other modules define
-    counts by its name, so what it reads (`data.load`) is to be loaded outside and referred to.
+    template, files by bytes; where only an attribute is read, that attribute; a device does not count. What
+    other modules define counts by its name, so what it reads (`data.load`) is to be loaded outside and
+    referred to.
     Raises WorkbookError for a value without content, such as an open file.
     """
     from joblib.hashing import NumpyHasher
@@ -269,5 +270,6 @@ def _refers_to(function: types.FunctionType) -> dict[str, object]:
                 if callable(part) and not isinstance(value, types.ModuleType):
                     break  # a method may use all of its object
                 name, value = f"{name}.{after.argval}", part
-            found[name] = value
+            # Where it runs does not count: what is kept was measured on a CPU, and says so.
+            found[name] = "cpu" if name.rpartition(".")[2] == "device" else value
     return dict(sorted(found.items()))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy
 import pandas
@@ -308,6 +309,12 @@ def test_a_fingerprint_changes_with_the_values_that_it_reads_and_with_no_others(
     assert made(CALLER, **VALUES | changed) != made(CALLER, **VALUES)
     assert made(CALLER, **VALUES, unread=random.random()) == made(CALLER, **VALUES)
     assert made(CALLER, **VALUES | {"chosen": Recipe(0.1, "other")}) == made(CALLER, **VALUES)
+
+
+def test_a_fingerprint_is_the_same_on_a_gpu():
+    source = "def run(size, seed):\n    return {'score': (chosen.device, device)}\n"
+    marks = {made(source, chosen=SimpleNamespace(device=one), device=one) for one in ("cpu", "cuda", "mps")}
+    assert len(marks) == 1
 
 
 def of(value):
