@@ -79,7 +79,7 @@ base-model: setup
 	$(PYTHON) -m data.recipes.calibrate
 	$(PYTHON) -m data.recipes.card
 
-# Chapter 4.01 on SmolLM2-135M-Instruct, which comes from the package index.
+# The path on SmolLM2-135M-Instruct, which comes from the package index; stopped, it goes on.
 real: setup
 	$(PYTHON) benchmarks/real_model.py
 
