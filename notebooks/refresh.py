@@ -1,7 +1,8 @@
 """Re-executes the chapters in place, with outputs fit to be committed: make notebooks.
 
 A chapter runs through the strict runner on the tiny tier. What differs from run to run is left out of the
-committed file: progress bars, warnings, widget state, timings and the record that carries them.
+committed file: progress bars, warnings, widget state, timings and the record that carries them, and
+into how many pieces a kernel cut what a cell printed.
 """
 
 import sys
@@ -9,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from ftlib import artefact, run
 
@@ -28,7 +30,7 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             cell.outputs = [output for output in cell.outputs if _stays(output)]
             for output in cell.outputs:
                 output.get("data", {}).pop(artefact.MANIFEST_MIME, None)
-    return notebook
+    return CoalesceStreamsPreprocessor().preprocess(notebook, {})[0]
 
 
 def _stays(output: nbformat.NotebookNode) -> bool:

@@ -606,7 +606,8 @@ def test_the_help_comes_within_a_second_and_without_torch():
 
 def test_refreshed_chapters_hold_what_may_be_committed_and_nothing_else(notebooks, capsys):
     path = notebooks / "0_foundations" / "0_91_small.ipynb"
-    write(path.parent, path.name, BODY, "import sys\nprint('warning', file=sys.stderr)\nprint('kept')",
+    printing = "import sys, time\nprint('warning', file=sys.stderr)\nprint('kept', flush=True)\ntime.sleep(1)"
+    write(path.parent, path.name, BODY, f"{printing}\nprint('whole')",
           "import ipywidgets\nipywidgets.IntSlider()")  # fmt: skip
     failing = (path.parent / "0_92_failing.ipynb").read_bytes()
     assert refresh.refresh(notebooks) == 1
@@ -614,7 +615,7 @@ def test_refreshed_chapters_hold_what_may_be_committed_and_nothing_else(notebook
     text = path.read_text()
     notebook = nbformat.reads(text, as_version=4)
     assert [cell.execution_count for cell in notebook.cells[1:]] == [1, 2, 3, 4]
-    assert notebook.cells[3].outputs[0].text == "kept\n" and len(notebook.cells[3].outputs) == 1
+    assert notebook.cells[3].outputs[0].text == "kept\nwhole\n" and len(notebook.cells[3].outputs) == 1
     assert notebook.cells[4].outputs == [] and "widgets" not in notebook.metadata
     assert not any(
         word in text for word in ("papermill", "start_time", artefact.MANIFEST_MIME, str(Path.home()))
