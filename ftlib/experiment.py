@@ -111,6 +111,20 @@ def at_equal_scores(
     return pandas.concat(parts)
 
 
+def by_look(runs: DataFrame) -> DataFrame:
+    """A row for each time a run was looked at: "loss 1", "loss 2" ... become columns `look` and `loss`.
+
+    runs: as of `grid`, whose function numbered what it saw, from 1. All other columns are repeated.
+    """
+    import pandas
+
+    numbered = [name.rpartition(" ")[0] for name in runs if name.rpartition(" ")[2].isdigit()]
+    plain = runs.reset_index(drop=True).rename_axis("run").reset_index()
+    long = pandas.wide_to_long(plain, list(dict.fromkeys(numbered)), i="run", j="look", sep=" ")
+    long = long.reset_index().sort_values(["run", "look"])
+    return long.set_index(long["seed"].rename(None) if "seed" in long else "run")
+
+
 def _points(axes: Mapping[str, Iterable]) -> list[Row]:
     """Every combination of the axes; the last axis runs fastest."""
     lists = {name: [] if isinstance(values, str) else list(values) for name, values in axes.items()}

@@ -184,6 +184,40 @@ def curve(runs: DataFrame, x: str, y: str, *, by: str = "", floor: object = None
     show(drawn, caption, "; ".join(said))
 
 
+def panels(
+    runs: DataFrame, by: str, x: str, y: Sequence[str], *, label: str, floor: Mapping[str, float]
+) -> None:
+    """Shows a small chart for each value of column `by`, four a row: the mean of each column of y at each x.
+
+    label: what y is, with its unit. floor: one baseline by name; the charts end a fifth above it, so that no
+    run off the scale hides others.
+    """
+    from matplotlib.figure import Figure
+
+    [(name, value)] = floor.items()
+    groups = list(runs.groupby(by))
+    lines = math.ceil(len(groups) / 4)
+    drawn = Figure(figsize=(8.2, 0.6 + 1.9 * lines), dpi=100, layout="constrained", facecolor="white")
+    grid, said = drawn.subplots(lines, 4, sharex=True, sharey=True, squeeze=False), []
+    for axes, (title, group) in zip(grid.flat, groups, strict=False):
+        _style(axes, str(title))
+        means = group.groupby(x)[list(y)].mean()
+        for column, sign in zip(y, ("-", "--", "-."), strict=False):
+            axes.plot(means.index, means[column], sign, linewidth=2, label=column)
+        axes.axhline(value, color=GREY, linestyle=":", linewidth=1.2, label=name)
+        ends = [f"{one} {words(means[one].iloc[0])} to {words(means[one].iloc[-1])}" for one in y]
+        said.append(f"{title}: {', '.join(ends)}")
+    grid[0, 0].set_ylim(0, top := 1.2 * value)
+    for axes in grid.flat[len(groups) :]:
+        axes.set_axis_off()
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
+    drawn.supxlabel(x.replace("_", " "), fontsize=10)
+    drawn.supylabel(label, fontsize=10)
+    caption = f"Mean over the runs of each; what lies above {words(top)} leaves the picture"
+    show(drawn, caption, "; ".join(said))
+
+
 def cycle(steps: Mapping[str, str], back: str, caption: str) -> None:
     """Shows steps that repeat as boxes in two rows, clockwise, each with its name and what is in it below.
 

@@ -311,6 +311,21 @@ def test_a_fingerprint_changes_with_the_values_that_it_reads_and_with_no_others(
     assert made(CALLER, **VALUES | {"chosen": Recipe(0.1, "other")}) == made(CALLER, **VALUES)
 
 
+def test_runs_that_were_looked_at_several_times_become_a_row_a_look(folder):
+    def seen(plan, seed):
+        return {"loss 1": 3.0 + seed, "score 1": 0.1, "loss 2": 2.0 + seed, "score 2": 0.2, "fresh": 0.3}
+
+    runs = experiment.grid(seen, plan=["a", "b"], seed=[4, 5])
+    looks = experiment.by_look(runs)
+    assert looks[["plan", "seed", "look"]].values.tolist() == [
+        [plan, seed, look] for plan in "ab" for seed in (4, 5) for look in (1, 2)
+    ]
+    assert looks["loss"].tolist() == [7.0, 6.0, 8.0, 7.0] * 2
+    assert looks["score"].tolist() == [0.1, 0.2] * 4 and set(looks["fresh"]) == {0.3}
+    assert list(looks.index) == looks["seed"].tolist()
+    assert list(looks.groupby("seed")["loss"].min()) == [6.0, 7.0]
+
+
 def test_a_fingerprint_is_the_same_on_a_gpu():
     source = "def run(size, seed):\n    return {'score': (chosen.device, device)}\n"
     marks = {made(source, chosen=SimpleNamespace(device=one), device=one) for one in ("cpu", "cuda", "mps")}

@@ -177,6 +177,27 @@ def test_shares_fill_a_bar_each_and_are_told_in_words(monkeypatch):
     assert caption == "Of what" and alt == "one: 25 % in, 75 % out; two: 96 % in, 4 % out"
 
 
+def test_panels_draw_each_group_on_the_same_axes_and_let_what_is_off_the_scale_leave_them(monkeypatch):
+    shown = figures(monkeypatch)
+    rows = [
+        {"run": run, "step": step, "training": height / step, "validation": height}
+        for run, height in {"A": 1.0, "B": 50.0, "C": 2.0, "D": 1.0, "E": 3.0}.items()
+        for step in (1, 2) for _ in range(2)
+    ]  # fmt: skip
+    kinds, runs = ["training", "validation"], pandas.DataFrame(rows)
+    plot.panels(runs, "run", "step", kinds, label="loss (nats)", floor={"before": 4.0})
+    [(figure, caption, alt)] = shown
+    drawn = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title(loc="left") for axes in drawn] == list("ABCDE") and len(figure.axes) == 8
+    training, validation, floor = drawn[1].lines
+    assert list(training.get_ydata()) == [50, 25] and list(validation.get_ydata()) == [50, 50]
+    assert set(floor.get_ydata()) == {4.0} and {axes.get_ylim() for axes in drawn} == {(0, 4.8)}
+    assert figure.get_supylabel() == "loss (nats)" and figure.get_supxlabel() == "step"
+    assert caption.endswith("what lies above 4.8 leaves the picture")
+    assert alt.startswith("A: training 1 to 0.5, validation 1 to 1; B: training 50 to 25")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["training", "validation", "before"]
+
+
 def test_a_control_chart_marks_the_days_that_pass_a_limit_and_names_them(monkeypatch):
     shown = figures(monkeypatch)
     days = pandas.DataFrame({"slow": [0.1, 0.4, 0.2], "wrong": [0.0, 0.0, 0.0]}, index=["Mon", "Tue", "Wed"])
