@@ -75,7 +75,7 @@ def _first(rng: random.Random) -> tuple:
 SEEN = {
     "F": ("diverged", "its losses rise far beyond those of all others, the training loss among them"),
     "D": ("wrong mask", "its training loss is that of other tokens, and its validation loss stays high"),
-    "G": ("under-fitted", "both of its losses fall slowly, together, and are still falling at the end"),
+    "G": ("under-fitted", "both of its losses stay high to the end, and fall slowly, together"),
     "A": ("over-fitted", "its training loss vanishes, and its validation loss stays up or rises"),
     "B": ("leaked", "its validation loss falls with the training loss to nothing: it has read those rows"),
     "E": ("noisy", "its training loss jumps from look to look: an update rests on one row"),
