@@ -79,7 +79,7 @@ SEEN = {
     "A": ("over-fitted", "its training loss vanishes, and its validation loss stays up or rises"),
     "B": ("leaked", "its validation loss falls with the training loss to nothing: it has read those rows"),
     "E": ("noisy", "its training loss jumps from look to look: an update rests on one row"),
-    "H": ("rate too high", "its losses rise at first: steps went too far before the rate fell"),
+    "H": ("rate too high", "its losses begin and end far above those of the good run, without jumps"),
     "C": ("good", "what is left: both of its losses fall early, and then stay level"),
 }
 
