@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, object]
 ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD")
+SHOWN = 6  # numbers of a run on a card
 
 
 def grid(
@@ -178,15 +179,20 @@ def _run(function: Callable, point: Row) -> Row:
 
 def _repeat(keep: str, function: Callable, kept: Row, point: Row, record: Row, tolerance: float) -> None:
     """Runs one of the kept runs again and shows, in a card, how far it is off."""
-    now, holds = _run(function, point), True
-    lines = {"measured": f"torch {record['versions'].get('torch')}, {record['device']}"}
-    lines["run again"] = ", ".join(f"{name} {value}" for name, value in point.items())
+    now, found = _run(function, point), []
     for name in [name for name in {**kept, **now} if name not in point]:
         old, new = kept.get(name), now.get(name)
         numbers = isinstance(old, (int, float)) and isinstance(new, (int, float))
         off = abs(new - old) if numbers else 0.0 if new == old else math.inf
-        holds &= off <= tolerance
-        lines[name] = f"{plot.words(new)} now, {plot.words(old)} kept, off by {plot.words(off)}"
+        found.append((off <= tolerance, off, name, f"{plot.words(new)} now, {plot.words(old)} kept"))
+    holds = all(within for within, *_ in found)
+    if len(found) > SHOWN:  # those furthest off, and of the others how far
+        found.sort(key=lambda one: (one[0], -one[1]))
+    lines = {"measured": f"torch {record['versions'].get('torch')}, {record['device']}"}
+    lines["run again"] = ", ".join(f"{name} {value}" for name, value in point.items())
+    lines |= {name: f"{both}, off by {plot.words(off)}" for _, off, name, both in found[:SHOWN]}
+    if rest := found[SHOWN:]:
+        lines[f"{len(rest)} others"] = f"off by {plot.words(max(off for _, off, *_ in rest))} at most"
     if not holds:
         lines["next step"] = f"more than {tolerance:g} off: `make measure` measures all runs here"
     title = f"{keep}: kept with the workbook" if holds else f"{keep}: what is kept does not hold here"

@@ -197,7 +197,7 @@ def panels(
     [(name, value)] = floor.items()
     groups = list(runs.groupby(by))
     lines = math.ceil(len(groups) / 4)
-    drawn = Figure(figsize=(8.2, 0.6 + 1.9 * lines), dpi=100, layout="constrained", facecolor="white")
+    drawn = Figure(figsize=(8.2, 0.6 + 2.4 * lines), dpi=100, layout="constrained", facecolor="white")
     grid, said = drawn.subplots(lines, 4, sharex=True, sharey=True, squeeze=False), []
     for axes, (title, group) in zip(grid.flat, groups, strict=False):
         _style(axes, str(title))

@@ -173,6 +173,26 @@ def test_a_text_that_differs_or_a_number_that_is_missing_does_not_hold(folder, m
         assert "does not hold here" in capsys.readouterr().out
 
 
+def test_of_many_numbers_the_card_shows_those_furthest_off_and_hides_none_that_does_not_hold(
+    folder, monkeypatch, capsys
+):
+    def many(size, seed):
+        return {f"loss {number}": float(number) for number in range(20)}
+
+    with monkeypatch.context() as patch:
+        patch.setenv("FTLIB_MEASURE", "1")
+        experiment.grid(many, keep="9.99 many", size=[1], seed=[0])
+    file = folder / "data" / "measured" / "9_99_many.json"
+    fails, nothing = "not hold here", float("nan")
+    for change, title in ((0.05, "kept with the workbook"), (7.0, fails), (nothing, fails)):
+        record = json.loads(file.read_text())
+        record["runs"][0]["loss 17"] = 17.0 + change
+        file.write_text(json.dumps(record))
+        experiment.grid(many, keep="9.99 many", size=[1], seed=[0])
+        shown = capsys.readouterr().out
+        assert title in shown and "loss 17" in shown and "14 others" in shown and "off by 0 at most" in shown
+
+
 def test_a_reader_s_runs_are_not_kept_with_the_workbook_and_said_to_be_made_now(folder, capsys):
     experiment.grid(one_run, keep="9.99 test", size=[1], seed=[0, 1])
     assert "nothing is kept for these values, so 2 runs are made now" in capsys.readouterr().out
