@@ -2,7 +2,7 @@
 
 import sys
 
-from ftlib.run import main
+from ftlib.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

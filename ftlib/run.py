@@ -6,7 +6,6 @@ PNG files, an HTML page. A finished run with the same parameters, notebook, inpu
 
 from __future__ import annotations
 
-import argparse
 import ast
 import base64
 import contextlib
@@ -26,15 +25,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ftlib import artefact, claims, data, plot, report, settings
-from ftlib.model import load_tokenizer
+from ftlib import artefact, data, settings
 from ftlib.settings import WorkbookError
 
 NOTEBOOKS = settings.DATA.parent / "notebooks"
 PATH = ("0.01", "1.02", "2.01", "3.02", "4.01", "4.03", "5.01", "6.02", "7.01")  # through the seven stages
 KINDS = {"str": str, "int": int, "float": float, "bool": bool}
 TRUTH = {"true": True, "false": False}
-PAGE = "index.html"
 HEADLINE = "headline.html"  # of a run: the first figure of the cell with the tag `headline`
 PNG = re.compile(r'src="data:image/png;base64,([^"]+)"')
 
@@ -217,7 +214,7 @@ def execute(job: Job) -> Result:
     if not job.force and (manifest := _finished(job)):
         return Result(number, 0, manifest.seconds, manifest.metrics, "finished before; --force repeats it")
     started = time.perf_counter()
-    usual = _costs().get(number, {}).get(str(job.values.get("tier")), {}).get("seconds")
+    usual = costs().get(number, {}).get(str(job.values.get("tier")), {}).get("seconds")
     about = f", about {usual} s" if usual and job.changed.keys() <= {"tier", "seed"} else ""
     _say(f"{number} {job.chapter.title}: running{about}")
     failed = job.folder.with_name(f"{job.folder.name}-failed.ipynb")
@@ -246,7 +243,7 @@ def _say(line: str) -> None:
     sys.stderr.flush()
 
 
-def _costs() -> dict[str, dict[str, dict[str, float]]]:
+def costs() -> dict[str, dict[str, dict[str, float]]]:
     """What a chapter takes on a tier: chapter -> tier -> seconds, memory_gb."""
     return json.loads((Path(__file__).parent / "costs.json").read_text(encoding="utf-8"))
 
@@ -403,156 +400,3 @@ def _end_worker(number: int, frame: object) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os._exit(130)
-
-
-def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS) -> int:
-    """The command line; returns the exit status: 0 success, 1 a run failed, 2 the user can put it right."""
-    options = _parser().parse_args(arguments)
-    try:
-        return options.command(options, notebooks)
-    except WorkbookError as error:
-        print(settings.one_line(f"error: {error}"), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: the same command does again what is not finished", file=sys.stderr)
-        return 130
-
-
-def _list(options: argparse.Namespace, notebooks: Path) -> int:
-    costs = _costs()
-    for chapter in chapters(notebooks).values():
-        times = [f"{tier} {cost['seconds']} s" for tier, cost in costs.get(chapter.number, {}).items()]
-        print(f"{chapter.number}  {chapter.title}" + (f" ({', '.join(times)})" if times else ""))
-        for name, declared in chapter.parameters.items():
-            kind = f"{name}: {declared.kind.__name__} = {declared.default!r}"
-            print(f"      {kind:<34}  {declared.comment}".rstrip())
-    return 0
-
-
-def _run(options: argparse.Namespace, notebooks: Path) -> int:
-    available = chapters(notebooks)
-    given = {"tier": options.tier} if options.tier else {}
-    for name, text in options.parameter:
-        if given.setdefault(name, text) != text:
-            raise WorkbookError(f"parameter {name} is given twice: {given[name]!r} and {text!r}")
-    chosen = select(options.what, available)
-    jobs = [
-        prepare(one, taken, options.out, options.force)
-        for one, taken in zip(chosen, shared(chosen, given), strict=True)
-    ]
-    with artefact.clear_errors(options.out):
-        options.out.mkdir(parents=True, exist_ok=True)
-    results = run_all(jobs, options.workers)
-    rows = [
-        {
-            "chapter": f"{result.number} {available[result.number].title}",
-            "seconds": round(result.seconds),
-            "result": _headline(result),
-        }
-        for result in results
-    ]
-    print(plot.table(rows))
-    _write_page(options, [available[result.number] for result in results], jobs, results)
-    if options.what == "path":
-        print(f"of the path, not written yet: {', '.join(sorted(set(PATH) - available.keys())) or 'none'}")
-    print(f"notebooks, figures and pages: {options.out}; all of it on one page: {options.out / PAGE}")
-    return max(result.status for result in results)
-
-
-def _write_page(
-    options: argparse.Namespace, ran: list[Chapter], jobs: list[Job], results: list[Result]
-) -> None:
-    """Writes the page of the runs, with the headline figure of each."""
-    entries = []
-    for chapter, job, result in zip(ran, jobs, results, strict=True):
-        figure, page = job.folder / HEADLINE, job.chapter.path.with_suffix(".html")
-        entries.append(
-            report.Entry(
-                number=chapter.number,
-                title=chapter.title,
-                stage=chapter.path.parent.name.replace("_", " "),
-                headline=_headline(result),
-                seconds=round(result.seconds),
-                failed=bool(result.status),
-                figure=figure.read_text(encoding="utf-8") if not result.status and figure.exists() else "",
-                page="" if result.status else f"{job.folder.name}/{page.name}",
-            )
-        )
-    with artefact.clear_errors(options.out):
-        report.write(options.out / PAGE, f"Fine-tuning: {options.what}", entries)
-
-
-def _headline(result: Result) -> str:
-    """The first metric with its interval, and the note if there is one."""
-    if result.status:
-        return ("failed", "refused")[result.status - 1]
-    metric = next((f"{name} {plot.words(value)}" for name, value in result.metrics.items()), "finished")
-    return f"{metric} ({result.note})" if result.note else metric
-
-
-def _inspect(options: argparse.Namespace, notebooks: Path) -> int:
-    try:
-        records = data.read(options.file)
-        with contextlib.redirect_stdout(sys.stderr):  # what is said of the template is no part of the report
-            tokenizer = load_tokenizer(options.model)
-        records = records if records.format == "text" else data.trainable(records, tokenizer)
-    except data.NoUsableRow as error:
-        _show(error.records, [], options.json)
-        raise
-    _show(records, data.pieces(tokenizer, records.used[0]), options.json)
-    return 0
-
-
-def _show(records: data.Records, pieces: list[tuple[str, bool]], as_json: bool) -> None:
-    """Prints what `inspect` found; pieces: the first used row, in pieces that carry loss and others."""
-    if as_json:
-        print(json.dumps(data.inspect_report(records, pieces)))
-        return
-    print(records)
-    if pieces:
-        print("the first row as the model sees it, with loss on what stands in ⟦ ⟧:")
-        print("".join(f"⟦{text}⟧" if carries_loss else text for text, carries_loss in pieces))
-
-
-def _claims(options: argparse.Namespace, notebooks: Path) -> int:
-    folder = options.folder or notebooks
-    found = claims.collect(path for path in sorted(folder.rglob("*.ipynb")) if "-failed" not in path.stem)
-    print(claims.summary(found) if found else f"no claims recorded in {folder}")
-    return 0
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message: str) -> None:
-        self.exit(2, settings.one_line(f"error: {message} ({self.prog} --help)") + "\n")
-
-
-def _at_least_one(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m ftlib", description="Runs the chapters of the Fine-Tuning Workbook.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    listing = commands.add_parser("list", help="the chapters, their times and parameters")
-    listing.set_defaults(command=_list)
-    run = commands.add_parser("run", help="run a chapter, a stage, the path or all chapters")
-    run.add_argument("what", help="4.01, a stage (4 or 4_fine_tuning), path, or all")
-    run.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    run.add_argument("--tier", help="tiny, small or large: the same as -p tier TIER")
-    run.add_argument("--out", type=Path, default=Path("runs"), help="where the folders of the runs go (runs)")
-    run.add_argument("--workers", type=_at_least_one, default=1, help="chapters at the same time (1)")
-    run.add_argument("--force", action="store_true", help="repeat runs that are finished")
-    run.set_defaults(command=_run)
-    inspect = commands.add_parser("inspect", help="what a data file is: format, rows used, rows reported")
-    inspect.add_argument("file", help="a file, a hub id or an SQL URL")
-    inspect.add_argument("--model", default=settings.MODELS["tiny"], help="whose template (the workbook's)")
-    inspect.add_argument("--json", action="store_true", help="for programs")
-    inspect.set_defaults(command=_inspect)
-    ledger = commands.add_parser("claims", help="what the guide says beside what was measured")
-    ledger.add_argument("folder", nargs="?", type=Path, help="executed notebooks (the chapters as they lie)")
-    ledger.set_defaults(command=_claims)
-    return parser

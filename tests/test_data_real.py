@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ftlib import data, run
+from ftlib import cli, data
 from ftlib.settings import WorkbookError
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
@@ -150,7 +150,7 @@ if INPUTS:
 
     @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
     def test_a_small_input_that_went_wrong_is_inspected_rightly(path, tiny_model_folder, capsys):
-        status = run.main(["inspect", str(path), "--json", "--model", str(tiny_model_folder)])
+        status = cli.main(["inspect", str(path), "--json", "--model", str(tiny_model_folder)])
         shown, errors = capsys.readouterr()
         if path.stem in TOLD:
             assert status == 2 and TOLD[path.stem] in errors and len(errors) <= 301

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from ftlib import artefact, data, run, settings
+from ftlib import artefact, cli, data, run, settings
 from notebooks import refresh
 
 PARAMETERS = """tier: str = "tiny"             # tiny | small | large
@@ -81,7 +81,7 @@ def command(notebooks, tmp_path, monkeypatch, capfd):
 
     def call(*arguments):
         try:
-            status = run.main([str(argument) for argument in arguments], notebooks)
+            status = cli.main([str(argument) for argument in arguments], notebooks)
         except SystemExit as exit:
             status = exit.code
         shown, errors = capfd.readouterr()
@@ -230,7 +230,7 @@ STOPS = {
 def started(notebooks, tmp_path, begin=(), workers=1):
     """The command line in a process group of its own, running all chapters."""
     program = (
-        "import sys; from pathlib import Path; from ftlib.run import main\n"
+        "import sys; from pathlib import Path; from ftlib.cli import main\n"
         f"if __name__ == '__main__': sys.exit(main(sys.argv[1:], Path({str(notebooks)!r})))"
     )
     command = [*begin, sys.executable, "-c", program, "run", "all", "--workers", str(workers)]
@@ -287,10 +287,10 @@ def test_a_run_that_is_stopped_leaves_nothing_and_is_done_again(notebooks, tmp_p
 
 def test_a_run_says_which_chapter_it_is_at_and_how_long_that_takes(notebooks, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    run.main(["run", "all"], notebooks)
+    cli.main(["run", "all"], notebooks)
     said = PROGRESS.findall(capfd.readouterr().err)
     assert said == ["running", "finished after", "running", "running", "finished after"]
-    run.main(["run", "4.01", "--force"], notebooks)
+    cli.main(["run", "4.01", "--force"], notebooks)
     first, last = capfd.readouterr().err.splitlines()
     seconds = json.loads((Path(run.__file__).parent / "costs.json").read_text())["4.01"]["tiny"]["seconds"]
     assert first == f"4.01 Supervised fine-tuning: running, about {seconds} s"
@@ -319,7 +319,7 @@ def test_a_run_ends_with_one_page_that_holds_what_each_chapter_made(command, not
 def test_sigterm_while_a_run_is_prepared_ends_it_at_once(notebooks, tmp_path):
     os.mkfifo(tmp_path / "never.jsonl")  # opening it waits for a writer that never comes
     write(notebooks / "0_foundations", "0_91_small.ipynb", BODY)
-    program = "import sys; from ftlib.run import main; print(file=sys.stderr, flush=True); main(sys.argv[1:])"
+    program = "import sys; from ftlib.cli import main; print(file=sys.stderr, flush=True); main(sys.argv[1:])"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "run", "4.01", "-p", "data_path", "never.jsonl"],
         cwd=tmp_path,
