@@ -65,7 +65,8 @@ def _run(options: argparse.Namespace, notebooks: Path) -> int:
     print(plot.table(rows))
     _write_page(options, [available[result.number] for result in results], jobs, results)
     if options.what == "path":
-        print(f"of the path, not written yet: {', '.join(sorted(set(run.PATH) - available.keys())) or 'none'}")
+        missing = ", ".join(sorted(set(run.PATH) - available.keys())) or "none"
+        print(f"of the path, not written yet: {missing}")
     print(f"notebooks, figures and pages: {options.out}; all of it on one page: {options.out / PAGE}")
     return max(result.status for result in results)
 
@@ -150,14 +151,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="the chapters, their times and parameters")
     listing.set_defaults(command=_list)
-    running = commands.add_parser("run", help="run a chapter, a stage, the path or all chapters")
-    running.add_argument("what", help="4.01, a stage (4 or 4_fine_tuning), path, or all")
-    running.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    running.add_argument("--tier", help="tiny, small or large: the same as -p tier TIER")
-    running.add_argument("--out", type=Path, default=Path("runs"), help="where the folders of the runs go (runs)")
-    running.add_argument("--workers", type=_at_least_one, default=1, help="chapters at the same time (1)")
-    running.add_argument("--force", action="store_true", help="repeat runs that are finished")
-    running.set_defaults(command=_run)
+    chapter = commands.add_parser("run", help="run a chapter, a stage, the path or all chapters")
+    chapter.add_argument("what", help="4.01, a stage (4 or 4_fine_tuning), path, or all")
+    pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
+    chapter.add_argument("-p", dest="parameter", **pair)
+    chapter.add_argument("--tier", help="tiny, small or large: the same as -p tier TIER")
+    out = {"type": Path, "default": Path("runs")}
+    chapter.add_argument("--out", **out, help="where the folders of the runs go (runs)")
+    chapter.add_argument("--workers", type=_at_least_one, default=1, help="chapters at the same time (1)")
+    chapter.add_argument("--force", action="store_true", help="repeat runs that are finished")
+    chapter.set_defaults(command=_run)
     inspect = commands.add_parser("inspect", help="what a data file is: format, rows used, rows reported")
     inspect.add_argument("file", help="a file, a hub id or an SQL URL")
     inspect.add_argument("--model", default=settings.MODELS["tiny"], help="whose template (the workbook's)")
