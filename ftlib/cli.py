@@ -14,6 +14,7 @@ from ftlib.model import load_tokenizer
 from ftlib.settings import WorkbookError
 
 PAGE = "index.html"
+Commands = argparse._SubParsersAction
 
 
 def main(arguments: Sequence[str] | None = None, notebooks: Path = run.NOTEBOOKS) -> int:
@@ -146,11 +147,12 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m ftlib", description="Runs the chapters of the Fine-Tuning Workbook.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def _add_list(commands: Commands) -> None:
     listing = commands.add_parser("list", help="the chapters, their times and parameters")
     listing.set_defaults(command=_list)
+
+
+def _add_run(commands: Commands) -> None:
     chapter = commands.add_parser("run", help="run a chapter, a stage, the path or all chapters")
     chapter.add_argument("what", help="4.01, a stage (4 or 4_fine_tuning), path, or all")
     pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
@@ -161,12 +163,25 @@ def _parser() -> argparse.ArgumentParser:
     chapter.add_argument("--workers", type=_at_least_one, default=1, help="chapters at the same time (1)")
     chapter.add_argument("--force", action="store_true", help="repeat runs that are finished")
     chapter.set_defaults(command=_run)
+
+
+def _add_inspect(commands: Commands) -> None:
     inspect = commands.add_parser("inspect", help="what a data file is: format, rows used, rows reported")
     inspect.add_argument("file", help="a file, a hub id or an SQL URL")
     inspect.add_argument("--model", default=settings.MODELS["tiny"], help="whose template (the workbook's)")
     inspect.add_argument("--json", action="store_true", help="for programs")
     inspect.set_defaults(command=_inspect)
+
+
+def _add_claims(commands: Commands) -> None:
     ledger = commands.add_parser("claims", help="what the guide says beside what was measured")
     ledger.add_argument("folder", nargs="?", type=Path, help="executed notebooks (the chapters as they lie)")
     ledger.set_defaults(command=_claims)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m ftlib", description="Runs the chapters of the Fine-Tuning Workbook.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_list, _add_run, _add_inspect, _add_claims):
+        add(commands)
     return parser
