@@ -249,9 +249,7 @@ class Outcome:
         return plot.card(title, lines, COLORS[self.outcome], {CHECK_MIME: asdict(self)})
 
 
-def exercise(
-    name: str, attempt: object, properties: Sequence[Property] | None = None, seed: int = 0
-) -> None:
+def exercise(name: str, attempt: object, properties: Sequence[Property] | None = None, seed: int = 0) -> None:
     """Checks an answer and shows the outcome; the output also carries it as JSON, for instructors.
 
     name: "4.01.2", the second exercise of chapter 4.01. attempt: a value, a function or a class.
@@ -261,9 +259,7 @@ def exercise(
     judge(name, attempt, properties, seed).card().display()
 
 
-def judge(
-    name: str, attempt: object, properties: Sequence[Property] | None = None, seed: int = 0
-) -> Outcome:
+def judge(name: str, attempt: object, properties: Sequence[Property] | None = None, seed: int = 0) -> Outcome:
     """The outcome of a check, as of `exercise`, without showing it.
 
     >>> even = Property("the number is even", lambda n: f"{n} leaves 1" if n % 2 else None, "try 2")

@@ -25,25 +25,25 @@ SEED = re.compile(r"^seed: int = \d+ *", re.MULTILINE)
 HINT = re.compile(r"<details><summary>Hint</summary>.*?</details>", re.DOTALL)
 README = """# The Fine-Tuning Workbook: a learner's copy
 
-Open a chapter in JupyterLab, run its cells in their order, write your answers in place of `check.todo`, and
-run these cells: a card says at once what the check found. Hints unfold at a click. Solutions are left out, also
-where a chapter speaks of them. What you hand in are the saved notebooks.
+Open a chapter in JupyterLab, run its cells in their order, write your answers in place of `check.todo`,
+and run these cells: a card says at once what the check found. Hints unfold at a click. Solutions are left
+out, also where a chapter speaks of them. What you hand in are the saved notebooks.
 
-Once, with Python 3.11 or newer, install the workbook's package. WORKBOOK is the wheel, or the clone, that you
-were given:
+Once, with Python 3.11 or newer, install the workbook's package. WORKBOOK is the wheel, or the clone, that
+you were given:
 
     pip install "WORKBOOK[all]"
 
-Then start `jupyter lab` in this folder, and begin with chapter 0.01. A coding agent reads in AGENTS.md how it
-helps you.
+Then start `jupyter lab` in this folder, and begin with chapter 0.01. A coding agent reads in AGENTS.md how
+it helps you.
 """
 OWN = """
 ## {name}
 
-Every random choice in this copy follows from a seed of your own, {seed}, and some exercises have numbers of your
-own. So your results differ a little from those on the title cards, and from those of others. What is kept for
-seed 0 is measured anew, and a chapter takes minutes. Leave name and seed as they are: your answers are checked
-with them.
+Every random choice in this copy follows from a seed of your own, {seed}, and some exercises have numbers of
+your own. So your results differ a little from those on the title cards, and from those of others. What is
+kept for seed 0 is measured anew, and a chapter takes minutes. Leave name and seed as they are: your answers
+are checked with them.
 """
 
 
