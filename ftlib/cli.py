@@ -140,8 +140,8 @@ def _release(options: argparse.Namespace, notebooks: Path) -> int:
     for one in made:
         if seeds.count(one.seed) > 1:
             print(f"{one.learner} has the numbers of another learner: seed {one.seed}", file=sys.stderr)
-    named = f" for {len(made)} learners; learners.csv says their folders and seeds" if made[0].learner else ""
-    print(f"{options.out}: all chapters without solutions and outputs{named}")
+    listed = f"; learners.csv names {len(made)} folders and their seeds" if made[0].learner else ""
+    print(f"{options.out}: all chapters without solutions and outputs{listed}")
     return 0
 
 

@@ -42,8 +42,8 @@ OWN = """
 
 Every random choice in this copy follows from a seed of your own, {seed}, and some exercises have numbers of
 your own. So your results differ a little from those on the title cards, and from those of others. What is
-kept for seed 0 is measured anew, and a chapter takes minutes. Leave name and seed as they are: your answers
-are checked with them.
+kept for seed 0 is measured anew: a chapter takes minutes, fewer with smaller `seeds`, and goes on where it
+was stopped. Leave name and seed as they are: your answers are checked with them.
 """
 
 

@@ -261,7 +261,7 @@ def test_whatever_a_name_is_its_folder_is_safe_and_nobody_else_s():
 def test_copies_of_a_class_come_with_a_list_of_their_seeds(command, tmp_path):
     (tmp_path / "class.txt").write_text("\ufeff" + "\n".join([*NAMES[:4], "  "]), encoding="utf-8")
     status, shown, errors = command("out", "--learners", "class.txt", "--learner", "%s {name}")
-    assert (status, errors) == (0, "") and "5 learners" in shown
+    assert (status, errors) == (0, "") and "learners.csv names 5 folders" in shown
     with (tmp_path / "out" / "learners.csv").open(encoding="utf-8", newline="") as file:
         rows = [*csv.DictReader(file)]
     assert [row["learner"] for row in rows] == ["%s {name}", *NAMES[:4]]
