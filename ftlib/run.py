@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,18 +80,23 @@ class Result:
 
 def chapters(notebooks: Path = NOTEBOOKS) -> dict[str, Chapter]:
     """The chapters in a folder of stages, by number, in order."""
-    found = {}
-    for path in sorted(notebooks.glob("*/[0-9]_[0-9][0-9]_*.ipynb")):
-        number, cells = path.name[:4].replace("_", "."), artefact.cells(path)
-        title = next(cell["source"] for cell in cells if cell["cell_type"] == "markdown").splitlines()[0]
-        tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
-        if len(tagged) != 1:
-            raise WorkbookError(f"{path} has {len(tagged)} cells tagged 'parameters': it must have one")
-        title = title.lstrip("# ").removeprefix(number).strip()
-        found[number] = Chapter(number, title, path, _declared(tagged[0], path))
+    paths = sorted(notebooks.glob("*/[0-9]_[0-9][0-9]_*.ipynb"))
+    numbered = {path.name[:4].replace("_", "."): path for path in paths}
+    found = {number: chapter(path, number) for number, path in numbered.items()}
     if not found:
         raise WorkbookError(f"no chapters in {notebooks}: run this from a clone of the workbook")
     return found
+
+
+def chapter(path: Path, number: str) -> Chapter:
+    """The notebook at `path`; WorkbookError where it is none, or has no cell of annotated parameters."""
+    cells = artefact.cells(path)
+    title = next((cell["source"] for cell in cells if cell["cell_type"] == "markdown"), path.stem)
+    tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    if len(tagged) != 1:
+        raise WorkbookError(f"{path} has {len(tagged)} cells tagged 'parameters': it must have one")
+    title = title.splitlines()[0].lstrip("# ").removeprefix(number).strip()
+    return Chapter(number, title, path, _declared(tagged[0], path))
 
 
 def _declared(source: str, path: Path) -> dict[str, Declared]:
@@ -208,15 +213,24 @@ class _Failed(Exception):
     """A notebook did not reach its end; the text says why in one line."""
 
 
-def execute(job: Job) -> Result:
-    """Runs a job in a kernel, unless it is finished already, and says what became of it."""
+def _say(line: str) -> None:
+    """How far a run is, on stderr. In one piece: several workers write there at the same time."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def execute(job: Job, say: Callable[[str], None] = _say) -> Result:
+    """Runs a job in a kernel, unless it is finished already, and says what became of it.
+
+    say: what takes a line at the beginning and one at the end.
+    """
     number, name = job.chapter.number, job.chapter.path.name
-    if not job.force and (manifest := _finished(job)):
+    if not job.force and (manifest := finished(job)):
         return Result(number, 0, manifest.seconds, manifest.metrics, "finished before; --force repeats it")
     started = time.perf_counter()
     usual = costs().get(number, {}).get(str(job.values.get("tier")), {}).get("seconds")
     about = f", about {usual} s" if usual and job.changed.keys() <= {"tier", "seed"} else ""
-    _say(f"{number} {job.chapter.title}: running{about}")
+    say(f"{number} {job.chapter.title}: running{about}")
     failed = job.folder.with_name(f"{job.folder.name}-failed.ipynb")
     try:
         with artefact.write_folder(job.folder) as fresh:
@@ -233,14 +247,8 @@ def execute(job: Job) -> Result:
     except WorkbookError as error:
         return Result(number, 2, time.perf_counter() - started, note=str(error))
     failed.unlink(missing_ok=True)
-    _say(f"{number}: finished after {manifest.seconds:.0f} s")
+    say(f"{number}: finished after {manifest.seconds:.0f} s")
     return Result(number, 0, manifest.seconds, manifest.metrics)
-
-
-def _say(line: str) -> None:
-    """How far a run is, on stderr. In one piece: several workers write there at the same time."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 def costs() -> dict[str, dict[str, dict[str, float]]]:
@@ -248,7 +256,7 @@ def costs() -> dict[str, dict[str, dict[str, float]]]:
     return json.loads((Path(__file__).parent / "costs.json").read_text(encoding="utf-8"))
 
 
-def _finished(job: Job) -> artefact.Manifest | None:
+def finished(job: Job) -> artefact.Manifest | None:
     """The manifest of a finished run of the same job, if there is one."""
     try:
         manifest = artefact.Manifest.read(job.folder)
@@ -347,7 +355,7 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
     results, workers = [], min(workers, len(jobs))
     context, threads = multiprocessing.get_context("spawn"), max(1, cpu_count() // workers)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ProcessPoolExecutor(workers, context, _begin_worker, (threads,)) as pool:
+    with ProcessPoolExecutor(workers, context, begin_worker, (threads,)) as pool:
         try:
             listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the workers: a keyboard reaches
             pending = [(job, pool.submit(execute, job)) for job in jobs]  # the runner alone, which ends them
@@ -374,10 +382,10 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
     return results
 
 
-def _begin_worker(threads: int) -> None:
+def begin_worker(threads: int) -> None:
     """Gives a worker's kernels their share of the cores, and ends it on SIGTERM or without its runner."""
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    signal.signal(signal.SIGTERM, _end_worker)
+    signal.signal(signal.SIGTERM, end_worker)
     threading.Thread(target=_follow_runner, daemon=True).start()
 
 
@@ -386,7 +394,7 @@ def _follow_runner() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _end_worker(number: int, frame: object) -> None:
+def end_worker(number: int, frame: object) -> None:
     """Ends a worker with all that it started; an exception might be lost on its way through the libraries."""
     import psutil
 
