@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import base64
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ import sys
 import threading
 import time
 import tokenize
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -172,24 +173,40 @@ def shared(chosen: Sequence[Chapter], given: Mapping[str, str]) -> list[dict[str
 
 def prepare(chapter: Chapter, given: Mapping[str, str], out: Path, force: bool = False) -> Job:
     """A job that may run: parameters valid, data readable, model there. Nothing has been written yet."""
-    changed = gate(chapter, given)
-    values = {name: declared.default for name, declared in chapter.parameters.items()} | changed
-    model = str(values.get("model_id") or settings.MODELS[str(values.get("tier", "tiny"))])
+    [job] = prepare_all(chapter, [given], out, force)
+    return job
+
+
+def prepare_all(
+    chapter: Chapter, grid: Iterable[Mapping[str, str]], out: Path, force: bool = False
+) -> list[Job]:
+    """A job for each of several choices of parameters, as of `prepare`; an input is read once for all."""
+    jobs, inputs = [], functools.cache(functools.partial(_inputs, chapter))
+    for given in grid:
+        changed = gate(chapter, given)
+        values = {name: declared.default for name, declared in chapter.parameters.items()} | changed
+        model = str(values.get("model_id") or settings.MODELS[str(values.get("tier", "tiny"))])
+        read = inputs(model, str(values.get("data_path", "")))
+        mark = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+        folder = out.absolute() / f"{chapter.number.replace('.', '_')}-{mark}"
+        jobs.append(Job(chapter, values, changed, read, folder, force))
+    return jobs
+
+
+def _inputs(chapter: Chapter, model: str, data_path: str) -> dict[str, str]:
+    """The digests of what a run reads; WorkbookError for data that are not readable or a model not there."""
     source = artefact.identity(settings.DATA)
-    if values.get("data_path"):
-        rows = json.dumps(data.read(str(values["data_path"])).used, sort_keys=True, default=str)
+    if data_path:
+        rows = json.dumps(data.read(data_path).used, sort_keys=True, default=str)
         source = hashlib.sha256(rows.encode()).hexdigest()
     if model != settings.MODELS["tiny"]:
         _check_model(model)
-    inputs = {
+    return {
         "notebook": artefact.digest(chapter.path),
         "ftlib": artefact.digest(Path(__file__).parent),
         "model": artefact.identity(model),
         "data": source,
     }
-    mark = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
-    folder = out.absolute() / f"{chapter.number.replace('.', '_')}-{mark}"
-    return Job(chapter, values, changed, inputs, folder, force)
 
 
 def _check_model(source: str) -> None:

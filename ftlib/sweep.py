@@ -62,14 +62,17 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; 
 def sweep(preset: Preset, out: Path, workers: int, scheduler: str, tracked: bool, gather: bool) -> int:
     """Runs what of the grid is not finished, prints a table, and writes it, a figure and a page into `out`.
 
-    workers (0: as many as cores), scheduler: as of `compute`. tracked: log every finished run in `out`/mlflow.db.
+    workers (0: as many as cores), scheduler: as of `compute`. tracked: log finished runs in `out`/mlflow.db.
     gather: run nothing. Returns the exit status: 1 where runs failed or are missing; stderr says why.
     """
     from joblib import cpu_count
 
-    grid = jobs(preset, out)
+    grid = run.prepare_all(preset.chapter, preset.cells, out)
     with artefact.clear_errors(out):
         out.mkdir(parents=True, exist_ok=True)
+    before = {number: one for number, job in enumerate(grid) if (one := run.finished(job))}
+    left = {number: job for number, job in enumerate(grid) if number not in before}
+    _say(f"{preset.title} Guess: {preset.guess}\n{len(grid)} runs, {len(before)} of them finished before")
     log, found = track.Log(out, preset.name) if tracked else None, {}
 
     def done(number: int, result: run.Result) -> None:
@@ -79,29 +82,26 @@ def sweep(preset: Preset, out: Path, workers: int, scheduler: str, tracked: bool
             raise WorkbookError(f"metric: run {number} has no {preset.metric!r}{near}")
         if log and not result.status:
             log.add(grid[number].folder)
-        reached = result.note or f"{preset.metric} {plot.words(result.metrics[preset.metric])}"
-        point = ", ".join(f"{name} {grid[number].values[name]}" for name in [*preset.axes, "seed"])
-        error = "error: " if result.status else ""
-        print(one_line(f"{error}run {number} ({point}): {reached}"), file=sys.stderr)
+        if number in left:
+            reached = result.note or f"{preset.metric} {plot.words(result.metrics[preset.metric])}"
+            point = ", ".join(f"{name} {grid[number].values[name]}" for name in [*preset.axes, "seed"])
+            error = "error: " if result.status else ""
+            _say(one_line(f"{error}run {number} ({point}): {reached}"))
 
-    for number, job in enumerate(grid):
-        if manifest := run.finished(job):
-            done(number, run.Result(str(number), 0, manifest.seconds, manifest.metrics))
-    left = {number: job for number, job in enumerate(grid) if number not in found}
-    print(f"{preset.title} {preset.guess}\n{len(grid)} runs, {len(left)} of them to be made", file=sys.stderr)
+    for number, one in before.items():
+        done(number, run.Result(str(number), 0, one.seconds, one.metrics))
     if gather:
         for number in left:
             done(number, run.Result(str(number), 1, 0.0, note="not finished: see its own log"))
     elif left:
         compute(left, workers or cpu_count(), scheduler, done)
     print(write(preset, table(preset, grid, found), out))
-    print(f"look for: {preset.notice}\nrows, figure and page: {out}")
+    print(f"Notice: {preset.notice}\nrows, figure and page: {out}")
     return int(any(result.status for result in found.values()))
 
 
-def jobs(preset: Preset, out: Path) -> list[run.Job]:
-    """The runs of the grid, in its order; WorkbookError for what cannot run. Nothing has been started yet."""
-    return [run.prepare(preset.chapter, cell, out) for cell in preset.cells]
+def _say(lines: str) -> None:
+    print(lines, file=sys.stderr, flush=True)
 
 
 def compute(
@@ -156,7 +156,7 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
     options = {"threads_per_worker": 1, "processes": True, "memory_limit": 0, "dashboard_address": None}
     options |= {"n_workers": workers, "silence_logs": logging.CRITICAL}
     listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the workers: a keyboard reaches them, too
-    with LocalCluster(**options) as cluster, Client(cluster, set_as_default=False) as client:
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
         client.register_plugin(_kernels())
         signal.signal(signal.SIGINT, listening)
         try:
@@ -171,7 +171,7 @@ def _connected(scheduler: str) -> Client:
     from distributed import Client
 
     try:
-        client = Client(scheduler, timeout=WAIT, set_as_default=False)
+        client = Client(scheduler, timeout=WAIT)
         client.wait_for_workers(1, timeout=WAIT)
     except (OSError, ValueError, TimeoutError) as error:
         raise WorkbookError(f"--scheduler {scheduler}: no Dask cluster with a worker: {error}") from None

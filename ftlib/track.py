@@ -15,7 +15,7 @@ class Log:
     """The experiment of that name in OUT/mlflow.db; look at it with `mlflow ui --backend-store-uri`."""
 
     def __init__(self, out: Path, experiment: str):
-        os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
         from mlflow import MlflowClient
 
         out.mkdir(parents=True, exist_ok=True)
