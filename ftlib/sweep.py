@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,16 +156,34 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
         return
     options = {"threads_per_worker": 1, "processes": True, "memory_limit": 0, "dashboard_address": None}
     options |= {"n_workers": workers, "silence_logs": logging.CRITICAL}
-    listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the workers: a keyboard reaches them, too
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
-        client.register_plugin(_kernels())
-        signal.signal(signal.SIGINT, listening)
+    with contextlib.ExitStack() as stack:
+        with _interrupts_wait():
+            cluster = stack.enter_context(LocalCluster(**options))
+            client = stack.enter_context(Client(cluster))
+            client.register_plugin(_kernels())
         try:
             yield client
         except BaseException:
             for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut short the end
                 signal.signal(number, signal.SIG_IGN)
             raise
+
+
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Inside, an interrupt waits for the end. What is started inside never sees one that a keyboard sends."""
+    resource_tracker.ensure_running()  # started later, it would let the signal through
+    noted: list[int] = []
+    usual = [signal.signal(one, lambda *_: noted.append(1)) for one in (signal.SIGINT, signal.SIGTERM)]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, usual[0])
+        signal.signal(signal.SIGTERM, usual[1])
+        if noted:
+            raise KeyboardInterrupt
 
 
 def _connected(scheduler: str) -> Client:
@@ -184,7 +203,6 @@ def _kernels():
 
     class Kernels(WorkerPlugin):
         def setup(self, worker: object) -> None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             os.environ["TQDM_DISABLE"] = "1"  # a bar of each worker would be written over the others'
             run.begin_worker(1)
 
