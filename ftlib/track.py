@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from ftlib import artefact, plot
 
 STORE = "mlflow.db"
+ODD = re.compile(r"[^\w./ :-]")  # what the name of a metric may not hold
 
 
 class Log:
@@ -47,7 +49,7 @@ class Log:
         tags |= {f"input {name}": value for name, value in manifest.inputs.items()}
         self.client.log_batch(
             made.info.run_id,
-            [Metric(name, float(value), end, 0) for name, value in entries.items()],
+            [Metric(ODD.sub("_", name), float(value), end, 0) for name, value in entries.items()],
             [Param(name, str(value)) for name, value in manifest.parameters.items()],
             [RunTag(name, str(value)) for name, value in tags.items()],
         )
