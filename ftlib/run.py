@@ -415,13 +415,17 @@ def end_worker(number: int, frame: object) -> None:
     """Ends a worker with all that it started; an exception might be lost on its way through the libraries."""
     import psutil
 
+    def clear() -> None:
+        for folder in list(artefact.UNFINISHED):
+            shutil.rmtree(folder, ignore_errors=True)
+
     try:
+        clear()  # where a thread waits for a kernel, it is not to take its end for a failure, and keep it
         started = psutil.Process().children(recursive=True)
         for process in started:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(started, timeout=5)
-        for folder in artefact.UNFINISHED:
-            shutil.rmtree(folder, ignore_errors=True)
+        clear()  # what a kernel has written since
     finally:
         os._exit(130)
