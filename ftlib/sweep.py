@@ -238,7 +238,7 @@ def summary(preset: Preset, runs: DataFrame) -> plot.Shown:
 
 def write(preset: Preset, runs: DataFrame, out: Path) -> plot.Shown:
     """Writes runs.csv, figure.png and index.html into the folder, and returns the summary."""
-    lines, figure = [name for name in preset.axes if name != preset.x], ""
+    lines = [name for name in preset.axes if name != preset.x]
     with artefact.clear_errors(out):
         runs.to_csv(out / "runs.csv", index=False)
         if preset.metric not in runs:  # no run has finished

