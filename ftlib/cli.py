@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ftlib import artefact, claims, data, plot, release, report, run, settings
+from ftlib import artefact, claims, data, plot, presets, release, report, run, settings, sweep
 from ftlib.model import load_tokenizer
 from ftlib.settings import WorkbookError
 
@@ -127,6 +127,17 @@ def _show(records: data.Records, pieces: list[tuple[str, bool]], as_json: bool) 
         print("".join(f"⟦{text}⟧" if carries_loss else text for text, carries_loss in pieces))
 
 
+def _sweep(options: argparse.Namespace, notebooks: Path) -> int:
+    preset = presets.read(options.file, notebooks)
+    out = options.out or Path("runs") / "sweeps" / preset.name
+    if options.slurm:
+        print(sweep.slurm(preset, options.file, out), end="")
+        return 0
+    if options.cell is not None:
+        return sweep.one(preset, options.cell, out)
+    return sweep.sweep(preset, out, options.workers, options.scheduler, options.track, options.gather)
+
+
 def _claims(options: argparse.Namespace, notebooks: Path) -> int:
     folder = options.folder or notebooks
     found = claims.collect(path for path in sorted(folder.rglob("*.ipynb")) if "-failed" not in path.stem)
@@ -176,6 +187,20 @@ def _add_run(commands: Commands) -> None:
     chapter.set_defaults(command=_run)
 
 
+def _add_sweep(commands: Commands) -> None:
+    grid = commands.add_parser("sweep", help="a grid of runs -> one table and one figure")
+    grid.add_argument("file", type=Path, help="a preset, such as exercises/rank.yml")
+    grid.add_argument("--out", type=Path, help="where the folders of the runs go (runs/sweeps/NAME)")
+    grid.add_argument("--workers", type=_at_least_one, default=0, help="runs at the same time (the cores)")
+    grid.add_argument("--scheduler", default="", help="address of a Dask cluster that sees the same files")
+    grid.add_argument("--track", action="store_true", help="log every run with MLflow in OUT/mlflow.db")
+    how = grid.add_mutually_exclusive_group()
+    how.add_argument("--slurm", action="store_true", help="print a SLURM script that does the same")
+    how.add_argument("--cell", type=int, metavar="NUMBER", help="make one run of the grid, from 0")
+    how.add_argument("--gather", action="store_true", help="make the table of the runs that are finished")
+    grid.set_defaults(command=_sweep)
+
+
 def _add_inspect(commands: Commands) -> None:
     inspect = commands.add_parser("inspect", help="what a data file is: format, rows used, rows reported")
     inspect.add_argument("file", help="a file, a hub id or an SQL URL")
@@ -202,6 +227,6 @@ def _add_release(commands: Commands) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m ftlib", description="Runs the chapters of the Fine-Tuning Workbook.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_list, _add_run, _add_inspect, _add_claims, _add_release):
+    for add in (_add_list, _add_run, _add_sweep, _add_inspect, _add_claims, _add_release):
         add(commands)
     return parser

@@ -156,6 +156,11 @@ def curve(runs: DataFrame, x: str, y: str, *, by: str = "", floor: object = None
     runs: a row a run, as of `experiment.grid`. by: the column whose values are curves of their own. floor:
     what to beat, a number or an interval, or several by name. From a factor of 10 on, x is logarithmic.
     """
+    drawn_curve(runs, x, y, by=by, floor=floor).display()
+
+
+def drawn_curve(runs: DataFrame, x: str, y: str, *, by: str = "", floor: object = None) -> Shown:
+    """What `curve` shows, to be kept instead."""
     from scipy.stats import t
 
     drawn, axes = figure()
@@ -181,7 +186,8 @@ def curve(runs: DataFrame, x: str, y: str, *, by: str = "", floor: object = None
         axes.minorticks_off()
     counts = sorted({words(count) for count in groups.count()})
     caption = f"{y} against {x}: mean and 95 % interval of {' to '.join(counts)} runs at each point"
-    show(drawn, caption, "; ".join(said))
+    alt = "; ".join(said)
+    return Shown(_framed(drawn, caption, alt), alt)
 
 
 def panels(

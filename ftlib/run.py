@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import base64
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ import sys
 import threading
 import time
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,18 +81,23 @@ class Result:
 
 def chapters(notebooks: Path = NOTEBOOKS) -> dict[str, Chapter]:
     """The chapters in a folder of stages, by number, in order."""
-    found = {}
-    for path in sorted(notebooks.glob("*/[0-9]_[0-9][0-9]_*.ipynb")):
-        number, cells = path.name[:4].replace("_", "."), artefact.cells(path)
-        title = next(cell["source"] for cell in cells if cell["cell_type"] == "markdown").splitlines()[0]
-        tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
-        if len(tagged) != 1:
-            raise WorkbookError(f"{path} has {len(tagged)} cells tagged 'parameters': it must have one")
-        title = title.lstrip("# ").removeprefix(number).strip()
-        found[number] = Chapter(number, title, path, _declared(tagged[0], path))
+    paths = sorted(notebooks.glob("*/[0-9]_[0-9][0-9]_*.ipynb"))
+    numbered = {path.name[:4].replace("_", "."): path for path in paths}
+    found = {number: chapter(path, number) for number, path in numbered.items()}
     if not found:
         raise WorkbookError(f"no chapters in {notebooks}: run this from a clone of the workbook")
     return found
+
+
+def chapter(path: Path, number: str) -> Chapter:
+    """The notebook at `path`; WorkbookError where it is none, or has no cell of annotated parameters."""
+    cells = artefact.cells(path)
+    title = next((cell["source"] for cell in cells if cell["cell_type"] == "markdown"), path.stem)
+    tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    if len(tagged) != 1:
+        raise WorkbookError(f"{path} has {len(tagged)} cells tagged 'parameters': it must have one")
+    title = title.splitlines()[0].lstrip("# ").removeprefix(number).strip()
+    return Chapter(number, title, path, _declared(tagged[0], path))
 
 
 def _declared(source: str, path: Path) -> dict[str, Declared]:
@@ -167,24 +173,40 @@ def shared(chosen: Sequence[Chapter], given: Mapping[str, str]) -> list[dict[str
 
 def prepare(chapter: Chapter, given: Mapping[str, str], out: Path, force: bool = False) -> Job:
     """A job that may run: parameters valid, data readable, model there. Nothing has been written yet."""
-    changed = gate(chapter, given)
-    values = {name: declared.default for name, declared in chapter.parameters.items()} | changed
-    model = str(values.get("model_id") or settings.MODELS[str(values.get("tier", "tiny"))])
+    [job] = prepare_all(chapter, [given], out, force)
+    return job
+
+
+def prepare_all(
+    chapter: Chapter, grid: Iterable[Mapping[str, str]], out: Path, force: bool = False
+) -> list[Job]:
+    """A job for each of several choices of parameters, as of `prepare`; an input is read once for all."""
+    jobs, inputs = [], functools.cache(functools.partial(_inputs, chapter))
+    for given in grid:
+        changed = gate(chapter, given)
+        values = {name: declared.default for name, declared in chapter.parameters.items()} | changed
+        model = str(values.get("model_id") or settings.MODELS[str(values.get("tier", "tiny"))])
+        read = inputs(model, str(values.get("data_path", "")))
+        mark = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+        folder = out.absolute() / f"{chapter.number.replace('.', '_')}-{mark}"
+        jobs.append(Job(chapter, values, changed, read, folder, force))
+    return jobs
+
+
+def _inputs(chapter: Chapter, model: str, data_path: str) -> dict[str, str]:
+    """The digests of what a run reads; WorkbookError for data that are not readable or a model not there."""
     source = artefact.identity(settings.DATA)
-    if values.get("data_path"):
-        rows = json.dumps(data.read(str(values["data_path"])).used, sort_keys=True, default=str)
+    if data_path:
+        rows = json.dumps(data.read(data_path).used, sort_keys=True, default=str)
         source = hashlib.sha256(rows.encode()).hexdigest()
     if model != settings.MODELS["tiny"]:
         _check_model(model)
-    inputs = {
+    return {
         "notebook": artefact.digest(chapter.path),
         "ftlib": artefact.digest(Path(__file__).parent),
         "model": artefact.identity(model),
         "data": source,
     }
-    mark = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
-    folder = out.absolute() / f"{chapter.number.replace('.', '_')}-{mark}"
-    return Job(chapter, values, changed, inputs, folder, force)
 
 
 def _check_model(source: str) -> None:
@@ -208,15 +230,24 @@ class _Failed(Exception):
     """A notebook did not reach its end; the text says why in one line."""
 
 
-def execute(job: Job) -> Result:
-    """Runs a job in a kernel, unless it is finished already, and says what became of it."""
+def _say(line: str) -> None:
+    """How far a run is, on stderr. In one piece: several workers write there at the same time."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def execute(job: Job, say: Callable[[str], None] = _say) -> Result:
+    """Runs a job in a kernel, unless it is finished already, and says what became of it.
+
+    say: what takes a line at the beginning and one at the end.
+    """
     number, name = job.chapter.number, job.chapter.path.name
-    if not job.force and (manifest := _finished(job)):
+    if not job.force and (manifest := finished(job)):
         return Result(number, 0, manifest.seconds, manifest.metrics, "finished before; --force repeats it")
     started = time.perf_counter()
     usual = costs().get(number, {}).get(str(job.values.get("tier")), {}).get("seconds")
     about = f", about {usual} s" if usual and job.changed.keys() <= {"tier", "seed"} else ""
-    _say(f"{number} {job.chapter.title}: running{about}")
+    say(f"{number} {job.chapter.title}: running{about}")
     failed = job.folder.with_name(f"{job.folder.name}-failed.ipynb")
     try:
         with artefact.write_folder(job.folder) as fresh:
@@ -233,14 +264,8 @@ def execute(job: Job) -> Result:
     except WorkbookError as error:
         return Result(number, 2, time.perf_counter() - started, note=str(error))
     failed.unlink(missing_ok=True)
-    _say(f"{number}: finished after {manifest.seconds:.0f} s")
+    say(f"{number}: finished after {manifest.seconds:.0f} s")
     return Result(number, 0, manifest.seconds, manifest.metrics)
-
-
-def _say(line: str) -> None:
-    """How far a run is, on stderr. In one piece: several workers write there at the same time."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 def costs() -> dict[str, dict[str, dict[str, float]]]:
@@ -248,7 +273,7 @@ def costs() -> dict[str, dict[str, dict[str, float]]]:
     return json.loads((Path(__file__).parent / "costs.json").read_text(encoding="utf-8"))
 
 
-def _finished(job: Job) -> artefact.Manifest | None:
+def finished(job: Job) -> artefact.Manifest | None:
     """The manifest of a finished run of the same job, if there is one."""
     try:
         manifest = artefact.Manifest.read(job.folder)
@@ -347,7 +372,7 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
     results, workers = [], min(workers, len(jobs))
     context, threads = multiprocessing.get_context("spawn"), max(1, cpu_count() // workers)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ProcessPoolExecutor(workers, context, _begin_worker, (threads,)) as pool:
+    with ProcessPoolExecutor(workers, context, begin_worker, (threads,)) as pool:
         try:
             listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the workers: a keyboard reaches
             pending = [(job, pool.submit(execute, job)) for job in jobs]  # the runner alone, which ends them
@@ -374,10 +399,10 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
     return results
 
 
-def _begin_worker(threads: int) -> None:
+def begin_worker(threads: int) -> None:
     """Gives a worker's kernels their share of the cores, and ends it on SIGTERM or without its runner."""
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    signal.signal(signal.SIGTERM, _end_worker)
+    signal.signal(signal.SIGTERM, end_worker)
     threading.Thread(target=_follow_runner, daemon=True).start()
 
 
@@ -386,17 +411,21 @@ def _follow_runner() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _end_worker(number: int, frame: object) -> None:
+def end_worker(number: int, frame: object) -> None:
     """Ends a worker with all that it started; an exception might be lost on its way through the libraries."""
     import psutil
 
+    def clear() -> None:
+        for folder in list(artefact.UNFINISHED):
+            shutil.rmtree(folder, ignore_errors=True)
+
     try:
+        clear()  # where a thread waits for a kernel, it is not to take its end for a failure, and keep it
         started = psutil.Process().children(recursive=True)
         for process in started:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(started, timeout=5)
-        for folder in artefact.UNFINISHED:
-            shutil.rmtree(folder, ignore_errors=True)
+        clear()  # what a kernel has written since
     finally:
         os._exit(130)

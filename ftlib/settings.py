@@ -100,6 +100,8 @@ PARAMETERS = {
     "callers": Parameter(int, "requests at the same time, at most", 4, 64),
     "a_day": Parameter(int, "usual requests on each day of the replayed week", 10, 1000),
     "trials": Parameter(int, "runs that a search may make", 8, 200),
+    "method": Parameter(str, "how weights are trained", choices=("LoRA", "full")),
+    "wrong_labels": Parameter(float, "share of training examples that get another's answer", 0, 1),
 }
 
 
