@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ftlib import artefact, claims, data, plot, report, run, settings
+from ftlib import artefact, badges, claims, data, plot, progress, report, run, settings
 from ftlib.model import load_tokenizer
 from ftlib.settings import WorkbookError
 
@@ -134,6 +134,16 @@ def _claims(options: argparse.Namespace, notebooks: Path) -> int:
     return 0
 
 
+def _progress(options: argparse.Namespace, notebooks: Path) -> int:
+    print(progress.progress_map(options.folder, notebooks))
+    return 0
+
+
+def _badges(options: argparse.Namespace, notebooks: Path) -> int:
+    print(badges.remove(notebooks) if options.undo else badges.stamp(notebooks, options.repository))
+    return 0
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
@@ -179,9 +189,23 @@ def _add_claims(commands: Commands) -> None:
     ledger.set_defaults(command=_claims)
 
 
+def _add_progress(commands: Commands) -> None:
+    chart = commands.add_parser("progress", help="a map of the chapters, with what you have passed")
+    chart.add_argument("folder", nargs="?", type=Path, help="your notebooks (the chapters as they lie)")
+    chart.set_defaults(command=_progress)
+
+
+def _add_badges(commands: Commands) -> None:
+    stamp = commands.add_parser("badges", help="let each notebook open in Colab by itself")
+    which = stamp.add_mutually_exclusive_group(required=True)
+    which.add_argument("repository", nargs="?", metavar="OWNER/REPO[@TAG]", help="on GitHub")
+    which.add_argument("--undo", action="store_true", help="take badges and address out again")
+    stamp.set_defaults(command=_badges)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m ftlib", description="Runs the chapters of the Fine-Tuning Workbook.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_list, _add_run, _add_inspect, _add_claims):
+    for add in (_add_list, _add_run, _add_inspect, _add_claims, _add_progress, _add_badges):
         add(commands)
     return parser
