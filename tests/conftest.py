@@ -3,6 +3,8 @@
 import os
 import runpy
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +26,7 @@ runpy.run_path(str(HERE / "no_network" / "sitecustomize.py"))
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+from filelock import FileLock  # noqa: E402
 
 import ftlib  # noqa: E402, F401  # before torch, as in a chapter: it says how threads wait
 
@@ -59,6 +62,25 @@ def no_network(network_attempts):
     yield
     if attempts := network_attempts():
         pytest.fail(f"the network was tried: {', '.join(attempts)}")
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory, worker_id):
+    """A folder of this run of the tests, the same in every process."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def wheel(shared_folder):
+    """The wheel of this tree, built once."""
+    folder = shared_folder / "wheel"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory"]
+            subprocess.run([*command, str(folder)], cwd=HERE.parent, check=True, capture_output=True)
+    [built] = folder.glob("*.whl")
+    return built
 
 
 @pytest.fixture(scope="session")
