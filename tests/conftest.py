@@ -35,9 +35,23 @@ hypothesis.settings.register_profile("workbook", derandomize=True, deadline=None
 hypothesis.settings.load_profile("workbook")
 
 
+BROWSER = os.environ.get("FTLIB_BROWSER") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+collect_ignore = [] if BROWSER else ["test_browser.py"]
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not BROWSER:
+        terminalreporter.write_line("no Chromium found ($FTLIB_BROWSER names one): test_browser.py is left out")
+
+
 def pytest_collection_modifyitems(items):
     """What needs no chapter runs first."""
-    items.sort(key=lambda item: item.path.name == "test_real_input.py" or "executed" in item.fixturenames)
+    executing = {"executed", "lab"}
+    items.sort(
+        key=lambda item: item.path.name == "test_real_input.py" or bool(executing & {*item.fixturenames})
+    )
 
 
 def pytest_unconfigure():
@@ -81,6 +95,27 @@ def wheel(shared_folder):
             subprocess.run([*command, str(folder)], cwd=HERE.parent, check=True, capture_output=True)
     [built] = folder.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="session")
+def site(shared_folder):
+    """The book, built once with the command of the Makefile; a warning is an error."""
+    folder = shared_folder / "book"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            done = subprocess.run(book_command(folder), cwd=HERE.parent, capture_output=True, text=True)
+            (folder / "said.txt").write_text(done.stdout + done.stderr)
+    assert (folder / "said.txt").read_text() == ""
+    return folder / "html"
+
+
+def book_command(folder):
+    """What `make book` runs, with this Python and into a folder."""
+    plan = subprocess.run(["make", "--dry-run", "book"], cwd=HERE.parent, capture_output=True, text=True).stdout
+    [line] = [line for line in plan.splitlines() if "-m sphinx" in line]
+    found = [sys.executable, *line.split()[1:]]
+    found[-1], found[found.index("-d") + 1] = str(folder / "html"), str(folder / "doctrees")
+    return found
 
 
 @pytest.fixture(scope="session")
