@@ -43,7 +43,7 @@ collect_ignore = [] if BROWSER else ["test_browser.py"]
 
 def pytest_terminal_summary(terminalreporter):
     if not BROWSER:
-        terminalreporter.write_line("no Chromium found ($FTLIB_BROWSER names one): test_browser.py is left out")
+        terminalreporter.write_line("no Chromium, and none in $FTLIB_BROWSER: test_browser.py is left out")
 
 
 def pytest_collection_modifyitems(items):
@@ -111,7 +111,7 @@ def site(shared_folder):
 
 def book_command(folder):
     """What `make book` runs, with this Python and into a folder."""
-    plan = subprocess.run(["make", "--dry-run", "book"], cwd=HERE.parent, capture_output=True, text=True).stdout
+    plan = subprocess.check_output(["make", "--dry-run", "book"], cwd=HERE.parent, text=True)
     [line] = [line for line in plan.splitlines() if "-m sphinx" in line]
     found = [sys.executable, *line.split()[1:]]
     found[-1], found[found.index("-d") + 1] = str(folder / "html"), str(folder / "doctrees")

@@ -4,30 +4,31 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import psutil
 import pytest
+from conftest import BROWSER
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-import chapters
-from conftest import BROWSER
-from ftlib import run
+from ftlib import artefact, run
 
 ROOT = run.NOTEBOOKS.parent
 QUIET = ("background-networking", "component-update", "sync")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 CHAPTER = "7.01"  # the one with a widget
-STUB = "check.todo"
+SMALL = {"examples: int = 400": "examples: int = 64", "a_day: int = 40": "a_day: int = 20"}
+EXERCISE, WRONG, RIGHT = "7.01.1", "p95 = 0.295", "p95 = 0.1"
 # The contrast of a text with what lies behind it, as WCAG 2.2 defines it; half-transparent layers are mixed.
-CONTRAST = """texts => texts.map(text => {
-  const parts = color => { const found = color.match(/[\\d.]+/g).map(Number); return [...found, 1].slice(0, 4); };
+CONTRAST = """roots => roots.flatMap(root => [...root.querySelectorAll("*")]).filter(text => text.offsetParent
+  && [...text.childNodes].some(child => child.nodeType == 3 && /\\w/.test(child.textContent))).map(text => {
+  const parts = color => [...color.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
   const over = (top, under) => under.map((value, at) => top[3] * top[at] + (1 - top[3]) * value);
   const light = color => color.slice(0, 3).map(value => value / 255)
     .map(value => value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4)
@@ -43,9 +44,7 @@ CONTRAST = """texts => texts.map(text => {
     .sort((one, other) => one - other);
   return [(bright + .05) / (dark + .05), text.textContent.trim().slice(0, 60)];
 })"""
-# The innermost elements of a page that hold words and are to be seen.
-WORDS = """root => [...root.querySelectorAll("*")].filter(node => node.offsetParent
-  && [...node.childNodes].some(child => child.nodeType == 3 && /\\w/.test(child.textContent)))"""
+READABLE = 4.5  # of text of this size, WCAG 2.2, level AA
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +83,26 @@ def elsewhere(url: str) -> bool:
     return not re.match(r"file://|data:|blob:|about:|(http|ws)://127\.0\.0\.1:", url)
 
 
+def hard_to_read(parts: Locator) -> list:
+    """The texts within parts of a page that can hardly be read: pairs of contrast and text."""
+    found = parts.evaluate_all(CONTRAST)
+    assert found
+    return [pair for pair in found if pair[0] < READABLE]
+
+
 # JupyterLab
 
 
 @pytest.fixture
 def lab(tmp_path):
-    """The address of a JupyterLab with a copy of the notebooks, and no settings of the user's."""
-    shutil.copytree(run.NOTEBOOKS, tmp_path / "notebooks", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    """The address of a chapter, with smaller parameters, in a JupyterLab without settings of the user's."""
+    chapter = tmp_path / "notebooks" / f"{CHAPTER}.ipynb"
+    chapter.parent.mkdir()
+    text = run.chapters()[CHAPTER].path.read_text(encoding="utf-8")
+    for usual, small in SMALL.items():
+        assert text.count(usual) == 1
+        text = text.replace(usual, small)
+    chapter.write_text(text, encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port, token = free.getsockname()[1], secrets.token_hex()
@@ -110,7 +122,7 @@ def lab(tmp_path):
                 break
             time.sleep(0.2)
         assert server.poll() is None, (tmp_path / "lab.log").read_text()
-        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token={token}"
+        yield f"http://127.0.0.1:{port}/lab/tree/{chapter.name}?token={token}"
     finally:
         end(server)
 
@@ -129,21 +141,103 @@ def end(server: subprocess.Popen) -> None:
 
 
 def test_a_learner_runs_a_chapter_turns_its_widget_and_does_an_exercise(lab, page):
-    path = run.chapters()[CHAPTER].path
-    page.goto(lab.format(path.relative_to(run.NOTEBOOKS).as_posix()))
-    notebook = page.locator(".jp-Notebook")
-    idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-    idle.wait_for(timeout=120_000)
+    page.goto(lab)
+    running = page.locator(".jp-Notebook-ExecutionIndicator")
+    expect(running).to_have_attribute("data-status", "idle", timeout=120_000)
     choose(page, "Run", "Run All Cells")
-    last = notebook.locator(".jp-CodeCell .jp-InputPrompt").last
+    cells = page.locator(".jp-Notebook .jp-Cell")
+    expect(cells).to_have_count(len(artefact.cells(run.chapters()[CHAPTER].path)), timeout=60_000)
+    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
     expect(last).to_have_text("[*]:", timeout=60_000)
     expect(last).to_have_text(re.compile(r"\[\d+\]:"), timeout=400_000)
-    idle.wait_for()
-    print(notebook.locator(".jp-Cell").count())
-    page.screenshot(path="/tmp/x/5.png")
-    open("/tmp/x/dom.html", "w").write(page.content())
+    expect(running).to_have_attribute("data-status", "idle")
+
+    assert shown(page, "error") == []
+    assert "".join(shown(page, "stderr")).strip() == "", "progress bars wipe themselves, and nothing warns"
+    pictures = page.locator(".jp-Notebook figure img")
+    assert pictures.count() >= 4
+    assert pictures.evaluate_all("all => all.every(one => one.naturalWidth > 99 && one.alt.length > 19)")
+    assert hard_to_read(page.locator(".jp-OutputArea-output.jp-RenderedHTML")) == []
+
+    choice = page.locator(".widget-dropdown select")
+    figure = page.locator(".jp-Cell", has=choice).locator("img")
+    before = figure.get_attribute("alt")
+    choice.press("ArrowDown")
+    expect(figure).not_to_have_attribute("alt", before, timeout=30_000)
+    assert choice.input_value() == "residents" and shown(page, "error") == []
+
+    stub = cells.filter(has_text=f'"{EXERCISE}"').and_(page.locator(".jp-CodeCell"))
+    expect(stub).to_contain_text(f"Exercise {EXERCISE}: not attempted")
+    answer(page, stub, WRONG)
+    expect(stub).to_contain_text(f"Exercise {EXERCISE}: not yet", timeout=30_000)
+    expect(stub).to_contain_text("next step")
+    assert hard_to_read(stub.locator(".jp-OutputArea-output")) == []
+    answer(page, stub, RIGHT)
+    expect(stub).to_contain_text(f"Exercise {EXERCISE}: passed", timeout=30_000)
+    assert shown(page, "error") == []
+
+
+def shown(page: Page, kind: str) -> list[str]:
+    """The texts of all outputs that are errors, or of what was written to stderr."""
+    return page.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').all_text_contents()
+
+
+def answer(page: Page, stub: Locator, source: str) -> None:
+    """Writes an answer in place of that in the first line of a stub, and runs the cell."""
+    stub.locator(".cm-line").first.click()
+    page.keyboard.press("Home")
+    page.keyboard.press("Shift+End")
+    page.keyboard.type(source)
+    page.keyboard.press("Shift+Enter")
 
 
 def choose(page: Page, menu: str, entry: str) -> None:
     page.get_by_role("menuitem", name=menu, exact=True).click()
     page.get_by_role("menuitem", name=entry, exact=True).click()
+
+
+# The book
+
+
+def test_the_links_of_the_book_lead_to_every_page_and_each_fits_on_a_phone(site, page):
+    page.set_viewport_size(PHONE)
+    page.goto((site / "index.html").as_uri())
+    page.wait_for_url("**/book/index.html")
+    left, seen, wide = [page.url], set(), []
+    while left:
+        seen.add(address := left.pop())
+        page.goto(address)
+        if page.evaluate("document.scrollingElement.scrollWidth > innerWidth"):
+            wide.append(address)
+        for link in page.evaluate("[...document.links].map(link => link.href.split('#')[0])"):
+            file = Path(unquote(urlsplit(link).path))
+            assert not link.startswith("file:") or file.is_file(), f"{address} leads to {link}"
+            left += [link] if file.suffix == ".html" and link not in {*seen, *left} else []
+    assert wide == []
+    chapters = [path.relative_to(ROOT).with_suffix(".html") for path in run.NOTEBOOKS.glob("*/*.ipynb")]
+    generated = [path.relative_to(site) for path in (site / "book" / "generated").glob("*.html")]
+    assert chapters and generated and {(site / one).as_uri() for one in [*chapters, *generated]} <= seen
+
+
+def test_the_dial_of_the_book_shows_one_figure_after_the_other(site, page):
+    page.goto(next(site.rglob("1_02_*.html")).as_uri())
+    dial = page.locator("input[type=range]")
+    frames = page.get_by_role("group").filter(has=page.locator("figure")).locator("figure")
+    expect(frames.locator("visible=true")).to_have_count(1)
+    told = []
+    for place in range(frames.count()):
+        expect(frames.nth(place)).to_be_visible()
+        told.append(dial.get_attribute("aria-valuetext"))
+        dial.press("ArrowRight")
+    assert len(set(told)) == frames.count() > 1 and dial.get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_book_can_be_read_in_both_themes(site, browser, scheme):
+    with opened(browser, color_scheme=scheme) as page:
+        chapter = run.chapters()[CHAPTER].path.relative_to(ROOT).with_suffix(".html")
+        for name in (chapter, *(f"book/{one}.html" for one in ("index", "generated/coverage"))):
+            page.goto((site / name).as_uri())
+            behind = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, re.findall(r"\d+", behind)[:3])) < 300) is (scheme == "dark")
+            assert hard_to_read(page.locator("article")) == []
