@@ -147,11 +147,11 @@ def end(server: subprocess.Popen) -> None:
 
 def test_a_learner_runs_a_chapter_turns_its_widget_and_does_an_exercise(lab, page):
     page.goto(lab)
-    running = page.locator(".jp-Notebook-ExecutionIndicator")
-    expect(running).to_have_attribute("data-status", "idle", timeout=120_000)
-    choose(page, "Run", "Run All Cells")
     cells = page.locator(".jp-Notebook .jp-Cell")
-    expect(cells).to_have_count(len(artefact.cells(run.chapters()[CHAPTER].path)), timeout=60_000)
+    expect(cells).to_have_count(len(artefact.cells(run.chapters()[CHAPTER].path)), timeout=120_000)
+    kernel = page.get_by_role("button", name="Python 3 (ipykernel) | Idle")
+    expect(kernel).to_be_visible(timeout=120_000)
+    choose(page, "Run", "Run All Cells")
     last = page.locator(".jp-CodeCell .jp-InputPrompt").last
     expect(last).to_have_text(re.compile(r"\[(\*|\d+)\]:"), timeout=60_000)  # it waits for its turn
     expect(last).to_have_text(re.compile(r"\[[ \d]+\]:"), timeout=400_000)  # done, or not to be
