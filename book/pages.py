@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 from docutils import nodes
 
-from ftlib import artefact, claims, plot, run
+from ftlib import artefact, badges, claims, plot, run
 
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
@@ -272,9 +272,14 @@ def bibliography_page(written: Mapping[str, Chapter]) -> str:
 
 
 def read(text: str) -> nbformat.NotebookNode:
-    """A notebook as the book shows it: its first cell is folded, and each claim has a place to link to."""
+    """A notebook as the book shows it: its first cell is folded, and each claim has a place to link to.
+
+    The picture of a badge would come from elsewhere: in the book it is a link in words.
+    """
     notebook, seen = nbformat.reads(text, as_version=4), Counter()
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = badges.BADGE.sub("[Open in Colab]", cell.source)
         if "bootstrap" in cell.metadata.get("tags", ()):
             cell.metadata.tags.append("hide-input")
         for output in cell.get("outputs", ()):

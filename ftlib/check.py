@@ -288,15 +288,22 @@ def judge(name: str, attempt: object, properties: Sequence[Property] | None = No
     return Outcome(name, "passed")
 
 
-def find(name: str) -> Exercise:
-    """The exercise of that name; WorkbookError, with the closest name, when there is none."""
-    chapter = name.rpartition(".")[0]
+def exercises(chapter: str) -> Mapping[str, Exercise]:
+    """The exercises of a chapter by name, in order; WorkbookError for a chapter without checks."""
     try:
-        known = importlib.import_module(f"ftlib.exercises.c{chapter.replace('.', '_')}").EXERCISES
+        return importlib.import_module(f"ftlib.exercises.c{chapter.replace('.', '_')}").EXERCISES
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("ftlib.exercises"):
             raise
-        raise WorkbookError(f"exercise {name!r}: chapter {chapter!r} has no checks") from None
+        raise WorkbookError(f"chapter {chapter!r} has no checks") from None
+
+
+def find(name: str) -> Exercise:
+    """The exercise of that name; WorkbookError, with the closest name, when there is none."""
+    try:
+        known = exercises(name.rpartition(".")[0])
+    except WorkbookError as error:
+        raise WorkbookError(f"exercise {name!r}: {error}") from None
     if name not in known:
         raise WorkbookError(f"no exercise {name!r}{closest(name, known)}")
     return known[name]

@@ -9,7 +9,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ftlib import artefact, claims, data, plot, presets, release, report, run, settings, sweep
+from ftlib import (
+    artefact,
+    badges,
+    claims,
+    data,
+    plot,
+    presets,
+    progress,
+    release,
+    report,
+    run,
+    settings,
+    sweep,
+)
 from ftlib.model import load_tokenizer
 from ftlib.settings import WorkbookError
 
@@ -156,6 +169,16 @@ def _release(options: argparse.Namespace, notebooks: Path) -> int:
     return 0
 
 
+def _progress(options: argparse.Namespace, notebooks: Path) -> int:
+    print(progress.progress_map(options.folder, notebooks))
+    return 0
+
+
+def _badges(options: argparse.Namespace, notebooks: Path) -> int:
+    print(badges.remove(notebooks) if options.undo else badges.stamp(notebooks, options.repository))
+    return 0
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
@@ -224,9 +247,25 @@ def _add_release(commands: Commands) -> None:
     copies.set_defaults(command=_release)
 
 
+def _add_progress(commands: Commands) -> None:
+    chart = commands.add_parser("progress", help="a map of the chapters, with what you have passed")
+    chart.add_argument("folder", nargs="?", type=Path, help="your notebooks (the chapters as they lie)")
+    chart.set_defaults(command=_progress)
+
+
+def _add_badges(commands: Commands) -> None:
+    stamp = commands.add_parser("badges", help="let each notebook open in Colab by itself")
+    which = stamp.add_mutually_exclusive_group(required=True)
+    which.add_argument("repository", nargs="?", metavar="OWNER/REPO[@TAG]", help="on GitHub")
+    which.add_argument("--undo", action="store_true", help="take badges and address out again")
+    stamp.set_defaults(command=_badges)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m ftlib", description="Runs the chapters of the Fine-Tuning Workbook.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_list, _add_run, _add_sweep, _add_inspect, _add_claims, _add_release):
+    learn = (_add_list, _add_run, _add_inspect, _add_claims, _add_progress)
+    teach = (_add_release, _add_sweep, _add_badges)
+    for add in (*learn, *teach):
         add(commands)
     return parser

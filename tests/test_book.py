@@ -3,8 +3,6 @@
 import csv
 import html
 import re
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -13,7 +11,6 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
-from filelock import FileLock
 
 from book import pages
 from ftlib import claims, run
@@ -74,28 +71,6 @@ def broken(site: Path) -> list[str]:
             elif parts.fragment and unquote(parts.fragment) not in places and link in page.links:
                 wrong.append(f"{path.name} has {link}: the page has no such place")
     return sorted(wrong)
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory, worker_id) -> Path:
-    """The site, built once for all workers with the command of the Makefile; a warning is an error."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder if worker_id == "master" else folder.parent) / "book"
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            done = subprocess.run(command(folder), cwd=ROOT, capture_output=True, text=True)
-            (folder / "said.txt").write_text(done.stdout + done.stderr)
-    assert (folder / "said.txt").read_text() == ""
-    return folder / "html"
-
-
-def command(folder: Path) -> list[str]:
-    """What `make book` runs, with this Python and into a folder."""
-    plan = subprocess.run(["make", "--dry-run", "book"], cwd=ROOT, capture_output=True, text=True).stdout
-    [line] = [line for line in plan.splitlines() if "-m sphinx" in line]
-    found = [sys.executable, *line.split()[1:]]
-    found[-1], found[found.index("-d") + 1] = str(folder / "html"), str(folder / "doctrees")
-    return found
 
 
 def text_of(page: Path) -> str:
