@@ -45,7 +45,7 @@ def exercises(cells: Sequence[str]) -> dict[str, int]:
 
 
 def needed(cells: Sequence[str], name: str) -> tuple[list[Statement], list[str]]:
-    """The statements that the answer of an exercise needs, its cell's own last; and notes on what is left out.
+    """The statements that an exercise's answer needs, its cell's own last; and notes on what is left out.
 
     Raises SyntaxError or ValueError where the cell of the exercise is no Python.
     """

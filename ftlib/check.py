@@ -249,16 +249,20 @@ def judge(
 
 def find(name: str) -> Exercise:
     """The exercise of that name; WorkbookError, with the closest name, when there is none."""
-    chapter = name.rpartition(".")[0]
+    exercises = known(name.rpartition(".")[0])
+    if name not in exercises:
+        raise WorkbookError(f"no exercise {name!r}{closest(name, exercises)}")
+    return exercises[name]
+
+
+def known(chapter: str) -> Mapping[str, Exercise]:
+    """The exercises of a chapter, by name; WorkbookError when it has none."""
     try:
-        known = importlib.import_module(f"ftlib.exercises.c{chapter.replace('.', '_')}").EXERCISES
+        return importlib.import_module(f"ftlib.exercises.c{chapter.replace('.', '_')}").EXERCISES
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("ftlib.exercises"):
             raise
-        raise WorkbookError(f"exercise {name!r}: chapter {chapter!r} has no checks") from None
-    if name not in known:
-        raise WorkbookError(f"no exercise {name!r}{closest(name, known)}")
-    return known[name]
+        raise WorkbookError(f"chapter {chapter!r} has no checks") from None
 
 
 def _is_placeholder(value: object) -> bool:

@@ -1,13 +1,15 @@
 """A process that may run what a learner wrote: it sees the libraries, the workbook's data, and nothing else.
 
-Where Linux lets us, the kernel keeps the fence: a file system of its own, which holds what is read and, of
-all that may be written, one folder in memory; no network; no sight of other processes, and all that the process
+Where Linux lets us, the kernel keeps the fence: a file system of its own, which holds what may be read, and
+one folder in memory, which may be written; no network; no sight of other processes, and all that the process
 started dies with it; no privileges. Besides, everywhere, limits (of memory, time, files, processes) and an
 audit hook that refuses what an answer does not need: other files, other programs, connections, signals, C.
 
 Without the kernel's part (see `kernel_keeps`) the hook is the whole fence. It stops Python code that does not
-set out to defeat it; it cannot stop code that reaches native functions past it, from there reads what the
-grader's user can read, or leaves a process behind. Grade strangers' work on a machine where the kernel's part works.
+set out to defeat it. It cannot stop code that reaches native functions, or the hook's own variables, past it:
+that may read and write what the grader's user can, the checks too, and leave a process behind. Grade the work
+of strangers where the kernel's part works. Nor are several processes of one answer counted as one: each may
+have the memory (the hook refuses to start any).
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import ctypes
 import functools
 import json
 import os
-import resource
 import shutil
 import signal
 import socket
@@ -32,7 +33,7 @@ from pathlib import Path
 
 from ftlib import settings, wire
 
-FLAGS = {"user": 0x10000000, "mount": 0x20000, "network": 0x40000000, "processes": 0x20000000, "ipc": 0x8000000}
+FLAGS = {"user": 1 << 28, "mount": 1 << 17, "network": 1 << 30, "processes": 1 << 29, "ipc": 1 << 27}
 READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, BIND, WHOLE, PRIVATE = 1, 2, 4, 8, 0x1000, 0x4000, 0x40000
 MOUNT_SETATTR = 442  # the number of the system call, on every machine
 DEATH_SIGNAL, DUMPABLE, NO_NEW_PRIVILEGES = 1, 4, 38  # of prctl
@@ -76,6 +77,8 @@ class Fenced:
     """
 
     def __init__(self, program: str, limits: Limits, hidden: Iterable[Path], kernel: bool):
+        if CLOSED.is_set():
+            raise Failed("interrupted")
         self.limits, self.kernel, self.printed, self.tail = limits, kernel, 0, b""
         self.folder = tempfile.mkdtemp(prefix="ftlib-fence-")
         self.channel, theirs = socket.socketpair()
@@ -93,12 +96,14 @@ class Fenced:
             )  # fmt: skip
         self.reader = threading.Thread(target=self._drain, daemon=True)
         self.reader.start()
+        LIVE.add(self)
 
     def __enter__(self) -> Fenced:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        LIVE.discard(self)
         self.channel.close()
         self.reader.join(5)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -158,9 +163,20 @@ class Fenced:
         return Failed(f"process ended ({f'signal {signalled}' if signalled else f'exit status {status}'})")
 
 
+LIVE: set[Fenced] = set()
+CLOSED = threading.Event()
+
+
+def close() -> None:
+    """Ends all fenced processes; from now on none starts."""
+    CLOSED.set()
+    for process in [*LIVE]:
+        process.kill()
+
+
 @functools.cache
 def kernel_keeps(program: str) -> bool:
-    """Whether the kernel's part of the fence works here. program: one that enters the fence and says b"in"."""
+    """Whether the kernel's part of the fence works here. program: one that enters the fence and says "in"."""
     with Fenced(program, Limits(seconds=60), (), True) as probe:
         try:
             return probe.receive() == "in"
@@ -169,7 +185,7 @@ def kernel_keeps(program: str) -> bool:
 
 
 def enter() -> socket.socket:
-    """Builds the fence around this process as the plan in sys.argv says; returns the channel to the grader."""
+    """Builds the fence around this process as sys.argv says; returns the channel to the grader."""
     plan = json.loads(sys.argv[1])
     channel = socket.socket(fileno=plan["channel"])
     readable = [sys.prefix, sys.base_prefix, str(settings.PACKAGE), str(settings.DATA), *SYSTEM]
@@ -177,15 +193,19 @@ def enter() -> socket.socket:
     hidden = [str(settings.PACKAGE / "exercises"), *plan["hidden"]]
     if plan["kernel"]:
         _isolate(plan["folder"], readable, hidden)
+    elif sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     os.chdir(plan["folder"])
     _limit(plan["memory"], plan["seconds"])
-    readable = [*readable, "/proc/self", f"/proc/{os.getpid()}", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices"]
+    readable += ["/proc/self", f"/proc/{os.getpid()}", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices"]
     sys.addaudithook(_guard(readable, [os.path.realpath(one) for one in hidden], plan["folder"]))
     return channel
 
 
 def _limit(memory: int, seconds: int) -> None:
     """Limits of this process and all that it starts. What it maps of files for reading counts for itself."""
+    import resource  # Windows has none
+
     for name, limit in {
         "DATA": memory, "AS": memory + 8 * 10**9, "CPU": seconds, "CORE": 0, "NOFILE": FILES,
         "NPROC": PROCESSES, "FSIZE": FILE_MB * 10**6,
@@ -197,6 +217,8 @@ def _limit(memory: int, seconds: int) -> None:
 
 def spare_memory() -> None:
     """Lets this process have a little more, to say that it ran out."""
+    import resource
+
     with suppress(ValueError, OSError):
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
@@ -233,7 +255,7 @@ def _isolate(folder: str, readable: list[str], hidden: list[str]) -> None:
 
 
 def _stand_guard(library: ctypes.CDLL, child: int) -> None:
-    """Waits for the fenced process, ends it on SIGTERM or when the grader is gone, and passes on its status."""
+    """Waits for the fenced process, and passes its status on; ends it on SIGTERM, or without the grader."""
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
     library.prctl(DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
     os.closerange(0, FILES)
@@ -242,7 +264,7 @@ def _stand_guard(library: ctypes.CDLL, child: int) -> None:
 
 
 def _mount(library: ctypes.CDLL, folder: str, readable: list[str], hidden: list[str]) -> None:
-    """Makes a file system at `folder` of what may be read, and at the same path within it of what may be written."""
+    """Makes a file system at `folder` of what may be read; at the same path within it one may write."""
 
     def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
         texts = [text.encode() or None for text in (source, target, kind)]
@@ -273,39 +295,36 @@ def _mount(library: ctypes.CDLL, folder: str, readable: list[str], hidden: list[
 def _guard(readable: list[str], hidden: list[str], folder: str) -> Callable:
     """The audit hook. What it uses it holds itself: a learner may change modules and builtins."""
     real, name_of, starts, kinds, text = os.path.realpath, os.fsdecode, str.startswith, isinstance, str
-    paths, refused, folder = (str, bytes, os.PathLike), Refused, real(folder)
+    paths, refused, reading, writing, never = (str, bytes, os.PathLike), Refused, READING, WRITING, REFUSED
     writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    hidden, own = tuple(f"{path}/" for path in hidden), (f"{real(folder)}/", "/dev/null/")
+    readable = (*own, *(f"{path}/" for path in readable))
 
-    def within(path: object, roots: Iterable[str]) -> bool:
-        place = real(name_of(path))
-        for root in roots:
-            if place == root or starts(place, root + "/"):
-                return True
-        return False
+    def may_read(path: object) -> bool:
+        place = real(name_of(path)) + "/"
+        return starts(place, readable) and not starts(place, hidden)
+
+    def may_write(path: object) -> bool:
+        return path == ":memory:" or starts(real(name_of(path)) + "/", own)
 
     def allowed(event: str, arguments: tuple) -> bool:
-        if event == "open" and kinds(arguments[0], paths):
-            if arguments[2] & writes:
-                return within(arguments[0], (folder, "/dev/null"))
-            return within(arguments[0], (*readable, folder)) and not within(arguments[0], hidden)
+        if event == "open":
+            rule = may_write if arguments[2] & writes else may_read
+            return not kinds(arguments[0], paths) or rule(arguments[0])
         if event == "import":
             return not starts(arguments[0], "ftlib.exercises")
-        if event in READING:
-            path = "." if arguments[0] is None else arguments[0]
-            fine = not kinds(path, paths) or within(path, (*readable, folder))
-            return fine and not (kinds(path, paths) and within(path, hidden))
-        if starts(event, WRITING):
-            for path in arguments:
-                if kinds(path, paths) and path != ":memory:" and not within(path, (folder,)):
-                    return False
-            return True
+        if event in reading:
+            return not kinds(arguments[0], (*paths, type(None))) or may_read(arguments[0] or ".")
+        if starts(event, writing):
+            given = [path for path in arguments if kinds(path, paths)]
+            return given == [path for path in given if may_write(path)]
         if event == "ctypes.dlopen":  # torch loads its own parts so
-            return kinds(arguments[0], text) and ("/" not in arguments[0] or within(arguments[0], readable))
+            return kinds(arguments[0], text) and ("/" not in arguments[0] or may_read(arguments[0]))
         if event == "ctypes.dlsym":  # and asks Python for these
             return starts(arguments[1], ("PyCapsule_", "PyBytes_"))
         if event == "socket.__new__":
             return arguments[1] == 1  # within this process
-        return not starts(event, REFUSED)
+        return not starts(event, never)
 
     def hook(event: str, arguments: tuple) -> None:
         if not allowed(event, arguments):

@@ -1,7 +1,7 @@
 """The judge of a fenced answer: asks it with inputs of its own, and decides as the learner's check does.
 
-Nothing of a learner runs here. An answer is a value that came over the wire, or a function that asks the fenced
-process. The references and the checks stay on this side.
+Nothing of a learner runs here. An answer is a value that came over the wire, or a function that asks the
+fenced process. The references and the checks stay on this side.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ftlib import answers, check, fence, wire
+from ftlib import answers, check, fence
 from ftlib.fence import Failed, Fenced
 
 NO_CALL = "its cell ran to the end, and check.exercise was not called with an answer"
@@ -96,7 +96,7 @@ def _ask(process: Fenced, question: tuple, reply: str, parts: int) -> tuple:
 
 
 def _error(names: list, text: str) -> Exception:
-    """An exception of the same name and of the nearest built-in class; raises Failed for the fence's reasons."""
+    """An exception of that name, of the nearest built-in class; raises Failed for the fence's own reasons."""
     if "Refused" in names:
         raise Failed(f"refused access: {text}")
     if "MemoryError" in names or ("memory" in text and "alloc" in text):

@@ -21,7 +21,7 @@ LIMIT = 4_000_000  # bytes of a message
 KEYS = 10_000  # of all sets and mappings of a message: numbers can be chosen so that more take hours
 SHOWN = 80  # letters of what stands for a value that cannot be sent
 SEVERAL = {one.__name__: one for one in (list, tuple, set, frozenset)}
-DTYPES = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128".split()
+DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 
 
 class WireError(Exception):
@@ -150,6 +150,6 @@ def _tensor(name: str, shape: list, data: bytes, gradient: bool) -> object:
     if math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError("a tensor of another size")
     flat = torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
-    if gradient and not (dtype.is_floating_point or dtype.is_complex):
+    if gradient and not dtype.is_floating_point:
         raise ValueError("whole numbers have no gradient")
     return flat.reshape(shape).requires_grad_(gradient)
