@@ -57,8 +57,11 @@ def needed(cells: Sequence[str], name: str) -> tuple[list[Statement], list[str]]
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             left_out = f"all of it ({type(error).__name__})"
         notes += [f"left out of code cell {number + 1}: {left_out}"] if left_out else []
-    own = list(_statements(last, cells[last], modules))
-    names = frozenset().union(*(one.reads for one in own))
+    own, names, bound = list(_statements(last, cells[last], modules)), set(), set()
+    for one in own:  # what the cell binds itself, it does not need from another
+        bound |= one.binds if isinstance(one.code, (ast.FunctionDef, ast.ClassDef)) else set()
+        names |= one.reads - bound
+        bound |= one.binds if isinstance(one.code, (ast.Assign, ast.Import, ast.ImportFrom)) else set()
     while True:
         kept = [one for one in before if names & (one.binds | one.changes) or "*" in one.binds]
         more = names.union(*(one.reads for one in kept))
@@ -69,7 +72,8 @@ def needed(cells: Sequence[str], name: str) -> tuple[list[Statement], list[str]]
 
 def _statements(cell: int, source: str, modules: dict[str, str]) -> Iterator[Statement]:
     """The statements of a cell; adds to `modules` the names that it imports, each with its module."""
-    for code in ast.parse("" if source.lstrip().startswith("%%") else MAGIC.sub("", source)).body:
+    source = "" if source.lstrip().startswith("%%") else MAGIC.sub("", source)
+    for code in ast.parse(source, f"code cell {cell + 1}").body:
         top = symtable.symtable(ast.unparse(code), "cell", "exec")
         binds, reads, tables = set(), set(), [top]
         while tables:
@@ -142,8 +146,8 @@ def run() -> NoReturn:
         statements, notes = needed(cells, name)
         wire.send(channel, ("notes", notes))
         for one in statements:
-            where = f" (cell {one.cell + 1})"
-            exec(compile(ast.Module([one.code], []), f"cell {one.cell + 1}", "exec"), place.__dict__)
+            where = f" (code cell {one.cell + 1})"
+            exec(compile(ast.Module([one.code], []), f"code cell {one.cell + 1}", "exec"), place.__dict__)
     except BaseException as error:  # SystemExit too
         _raised(channel, error, where)
     else:

@@ -39,7 +39,7 @@ MOUNT_SETATTR = 442  # the number of the system call, on every machine
 DEATH_SIGNAL, DUMPABLE, NO_NEW_PRIVILEGES = 1, 4, 38  # of prctl
 NOBODY = 65534
 SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom")
-PROCESSES, FILES, FILE_MB = 256, 256, 64
+PROCESSES, FILES, FILE_MB, FOLDER_MB = 256, 256, 256, 512  # the folder lies in memory beside the limit
 OUTPUT_KB = 1_000  # what an answer may print; the last TAIL letters are kept
 TAIL = 2_000
 REFUSED = (
@@ -55,6 +55,10 @@ WRITING = (
 
 class Failed(BaseException):
     """The fenced process gave no answer; the text says why. No `except Exception` of a check catches it."""
+
+    def __init__(self, why: str, outcome: str = "failed"):
+        super().__init__(why)
+        self.outcome = outcome
 
 
 class Refused(PermissionError):
@@ -109,12 +113,14 @@ class Fenced:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def send(self, message: object) -> None:
-        """Sends plain data; WireError when it is none."""
+        """Sends plain data. What is none, the grader could not send: that is not the learner's fault."""
         self.channel.settimeout(max(0.01, self.deadline - time.monotonic()))
         try:
             wire.send(self.channel, message, strict=True)
-        except OSError:
-            raise self._failed() from None
+        except OSError as error:
+            raise self._failed(isinstance(error, TimeoutError)) from None
+        except wire.WireError as error:
+            raise Failed(f"the grader's question: {error}", "not graded") from None
 
     def receive(self) -> object:
         """The next message of the process."""
@@ -287,7 +293,7 @@ def _mount(library: ctypes.CDLL, folder: str, readable: list[str], hidden: list[
         Path(path).mkdir(parents=True)
     attributes = (ctypes.c_uint64 * 4)(READ_ONLY | NO_SUID)
     _system(library.syscall(MOUNT_SETATTR, -100, folder.encode(), 0x8000, attributes, 32))
-    mount("tmpfs", folder + folder, "tmpfs", NO_SUID | NO_DEVICES, f"size={FILE_MB}m,mode=777")
+    mount("tmpfs", folder + folder, "tmpfs", NO_SUID | NO_DEVICES, f"size={FOLDER_MB}m,mode=777")
     with suppress(OSError):  # a container may not allow it; then there is none
         mount("proc", f"{folder}/proc", "proc", NO_SUID | NO_DEVICES | NO_PROGRAMS)
 

@@ -101,8 +101,8 @@ def collect(folder: Path) -> list[HandIn]:
 
 def _read(path: Path, learner: str, file: str) -> HandIn:
     """A hand-in from its file, which may be anything."""
-    named = [f"{stage}.{number}" for stage, number in NUMBER.findall(path.name)]
     known = _chapters()
+    named = dict.fromkeys(f"{stage}.{number}" for stage, number in NUMBER.findall(path.name))
     try:
         state = path.lstat()
         if not stat.S_ISREG(state.st_mode):
@@ -120,9 +120,8 @@ def _read(path: Path, learner: str, file: str) -> HandIn:
         reason = settings.one_line(f"unreadable file: {error}" if str(error) else "unreadable file", 200)
         return HandIn(learner, file, chapters=tuple(one for one in named if one in known), wrong=reason)
     checked = {name.rpartition(".")[0] for name in answers.exercises(cells)}
-    chapters = tuple(sorted(checked & known)) or tuple(
-        one for one in dict.fromkeys([str(metadata.get("chapter")), *named]) if one in known
-    )[:1]
+    stated = [one for one in (str(metadata.get("chapter")), *named) if one in known]
+    chapters = tuple(sorted(checked & known) or stated[:1])
     given = str(metadata.get("learner", learner))
     notes = (f"the copy was made for {given[:80]!r}",) if given != learner else ()
     wrong = "" if chapters else "no exercise of the workbook in it"

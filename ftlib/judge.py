@@ -29,7 +29,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Court:
-    """How answers are judged. salt: draws inputs that are not those of a learner's own checks."""
+    """How answers are judged: on the inputs of a learner's own check, then on others, drawn with the salt."""
 
     salt: str
     limits: fence.Limits
@@ -42,9 +42,12 @@ class Court:
         try:
             with Fenced(answers.PROGRAM, self.limits, self.hidden, self.kernel) as process:
                 process.send((name, list(cells)))
-                outcome = check.judge(name, _attempt(process, notes), salt=self.salt)
+                attempt = _attempt(process, notes)
+                outcome = check.judge(name, attempt)
+                if outcome.outcome == "passed":
+                    outcome = check.judge(name, attempt, salt=self.salt)
         except Failed as error:
-            outcome = check.Outcome(name, "failed", seen=str(error))
+            outcome = check.Outcome(name, error.outcome, seen=str(error))
         return Judged(outcome, round(time.monotonic() - started, 1), notes)
 
 

@@ -97,7 +97,9 @@ def _pack(value: object, other: Callable) -> object:
     kind = type(value)
     if value is None or kind in (bool, int, float, str):
         return value
-    if SEVERAL.get(kind.__name__) is kind:
+    if kind in (*SEVERAL.values(), dict) and len(value) > LIMIT // 2:  # each has two letters at least
+        raise ValueError(f"it has {len(value):,} parts")
+    if kind in SEVERAL.values():
         return [kind.__name__, [_pack(one, other) for one in value]]
     if kind is dict:
         return ["dict", [[_pack(key, other), _pack(one, other)] for key, one in value.items()]]
@@ -152,4 +154,4 @@ def _tensor(name: str, shape: list, data: bytes, gradient: bool) -> object:
     flat = torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
     if gradient and not dtype.is_floating_point:
         raise ValueError("whole numbers have no gradient")
-    return flat.reshape(shape).requires_grad_(gradient)
+    return flat.reshape(shape).clone().requires_grad_(gradient)

@@ -1,8 +1,10 @@
-"""Grading: hostile hand-ins among good ones, each reported rightly, none stopping the rest; every exercise."""
+"""Grading: hostile hand-ins among good ones, each reported rightly, none stopping the rest; all exercises."""
 
+import ast
 import contextlib
 import csv
 import io
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -26,7 +28,9 @@ MARK = "ftlib-left-behind"
 START = "from ftlib import check\nimport os, sys, time"
 
 # The text of an answer to 7.01.2 whose function does something first, and then what is right.
-FUNCTION = "def increase(values):\n    {}\n    return sum(b - a if b >= a else b for a, b in zip(values, values[1:]))"
+FUNCTION = """def increase(values):
+    {}
+    return sum(b - a if b >= a else b for a, b in zip(values, values[1:]))"""
 WRONG = "def increase(values):\n    {}\n    return 0"
 # Runs a program past the audit hook, whose event a module sends with its own `sys`.
 PAST_THE_HOOK = """
@@ -58,6 +62,17 @@ def planted(*cells: str) -> list[str]:
     return [START, *cells[:-1], asked(cells[-1])]
 
 
+def does(what: str) -> list[str]:
+    """The cells of a hand-in whose function does something first, and then what is right."""
+    return planted(FUNCTION.format(what))
+
+
+def starting() -> list[str]:
+    """The first code cells of the chapter, with its settings."""
+    sources = [cell.source for cell in nbformat.read(CHAPTER, as_version=4).cells if cell.cell_type == "code"]
+    return sources[: 1 + next(at for at, one in enumerate(sources) if "settings.start(" in one)]
+
+
 def remembered() -> str:
     """A function that knows the right answers to the inputs of a learner's own check, and no other ones."""
     inputs = []
@@ -73,99 +88,229 @@ def plants(out) -> dict[str, Plant]:
     read = f"print(open({str(CHECKS)!r}).read())"
     forged = '["tuple", ["passed", "7.01.2"]]'
     found = {
-        "good": Plant([START, *map(asked, RIGHT.values(), RIGHT, ("p95", "increase", "without_cards"))],
-                      "passed", every=True),
+        "good": Plant(
+            [START, *map(asked, RIGHT.values(), RIGHT, ("p95", "increase", "without_cards"))],
+            "passed",
+            every=True,
+        ),
         "renamed": Plant(planted(RIGHT["7.01.2"]), "passed", name="final version (2).ipynb"),
-        "memory bomb": Plant(planted(FUNCTION.format("hoard = [bytearray(10**8) for _ in range(10**4)]")),
-                             "failed", "out of memory"),
-        "memory bomb in a cell": Plant(planted("more = [0] * 10**9 + [1] * 10**9", FUNCTION.format("more")),
-                                       "failed", "out of memory"),
-        "exit 0": Plant(planted(FUNCTION.format("os._exit(0)")), "failed", r"process ended \(exit status 0\)"),
+        "memory bomb": Plant(
+            does("hoard = [bytearray(10**8) for _ in range(10**4)]"), "failed", "out of memory"
+        ),
+        "memory bomb in a cell": Plant(
+            planted("more = [0] * 10**9 + [1] * 10**9", FUNCTION.format("more")), "failed", "out of memory"
+        ),
+        "needs the settings": Plant(
+            [START, *starting(), asked(FUNCTION.format("assert chosen.chapter == '7.01'"))], "passed"
+        ),
+        "exit 0": Plant(does("os._exit(0)"), "failed", r"process ended \(exit status 0\)"),
         "exit 0 in a cell": Plant(planted("os._exit(0)", FUNCTION.format("pass")), "passed"),
-        "endless": Plant(planted("import signal", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-                                 + FUNCTION.format("while True: pass")), "failed", "out of time"),
-        "fork bomb": Plant(planted(FUNCTION.format("while True: os.fork()")), "failed", "refused .*os.fork"),
-        "loud": Plant(planted(FUNCTION.format("print('x' * 10**8)")), "failed", "output limit"),
+        "endless": Plant(
+            planted(
+                "import signal",
+                "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + FUNCTION.format("while True: pass"),
+            ),
+            "failed",
+            "out of time",
+        ),
+        "fork bomb": Plant(does("while True: os.fork()"), "failed", "refused .*os.fork"),
+        "loud": Plant(does("print('x' * 10**8)"), "failed", "output limit"),
         "null byte": Plant(b'{"cells": [], "metadata": {"a": "\0"}}', "failed", "unreadable", every=True),
         "null byte in a cell": Plant(planted("a = '\0'", RIGHT["7.01.2"]), "passed"),
         "half": Plant(b'{"cells": [{"cell_type": "code", "sou', "failed", "unreadable", every=True),
         "nested": Plant(b"[" * 10**6, "failed", "unreadable", every=True),
         "not a notebook": Plant(b'[{"cells": 1}]', "failed", "unreadable", every=True),
-        "live widget": Plant(planted("import ipywidgets\nipywidgets.interact(print, x=3)", RIGHT["7.01.2"]),
-                             "passed"),
+        "live widget": Plant(
+            planted("import ipywidgets\nipywidgets.interact(print, x=3)", RIGHT["7.01.2"]), "passed"
+        ),
         "waiting widget": Plant(
-            planted("import ipywidgets\nclicked = []\nbutton = ipywidgets.Button()\nbutton.on_click(clicked.append)",
-                    FUNCTION.format("pass") + "\nwhile not clicked: time.sleep(0.05)"), "failed", "out of time"),
-        "own check": Plant(planted(f"check.exercise = lambda *_: print('passed')\n{WRONG.format('pass')}"),
-                           "failed", "was not called"),
-        "own judge": Plant(planted(
-            "import ftlib\nftlib.check.judge = sys.modules['ftlib.check'].judge = "
-            f"lambda name, *_: check.Outcome(name, 'passed')\n{WRONG.format('pass')}"), "not yet"),
-        "own builtins": Plant(planted(
-            "import builtins, math, random\nbuiltins.isinstance = lambda *_: True\nmath.isclose = isinstance\n"
-            f"random.Random.choice = lambda *_: 0\n{WRONG.format('pass')}"), "not yet"),
-        "own results": Plant(planted(WRONG.format(
-            f"try: open({str(out / grade.TABLE)!r}, 'w').write('own results,,7.01.2,passed')\n"
-            f"    except OSError: open('grades.csv', 'w').write('passed')")), "not yet"),
-        "own results by a link": Plant(planted(WRONG.format(
-            f"os.symlink({str(out)!r}, 'out'); open('out/grades.csv', 'w').write('passed')")), "failed", "refused"),
-        "reader": Plant(planted(FUNCTION.format(read)), "failed", "refused .*c7_01"),
-        "inspector": Plant(planted(FUNCTION.format(
-            "import inspect, importlib; inspect.getsource(importlib.import_module('ftlib.exercises.c7_01'))")),
-            "failed", "refused .*ftlib.exercises"),
-        "cat": Plant(planted(FUNCTION.format(f"import subprocess; subprocess.run(['cat', {str(CHECKS)!r}])")),
-                     "failed", "refused .*subprocess"),
-        "ctypes": Plant(planted(FUNCTION.format("import ctypes; ctypes.CDLL(None).system(b'true')")),
-                        "failed", "refused .*ctypes"),
-        "sockets": Plant(planted(FUNCTION.format(
-            "import socket; socket.create_connection(('127.0.0.1', 9))")), "failed", "refused .*socket"),
+            planted(
+                "import ipywidgets\nclicked = []",
+                "button = ipywidgets.Button()\nbutton.on_click(clicked.append)",
+                FUNCTION.format("pass") + "\nwhile not clicked: time.sleep(0.05)",
+            ),
+            "failed",
+            "out of time",
+        ),
+        "own check": Plant(
+            planted(f"check.exercise = lambda *_: print('passed')\n{WRONG.format('pass')}"),
+            "failed",
+            "was not called",
+        ),
+        "own judge": Plant(
+            planted(
+                "import ftlib\nftlib.check.judge = sys.modules['ftlib.check'].judge = "
+                f"lambda name, *_: check.Outcome(name, 'passed')\n{WRONG.format('pass')}"
+            ),
+            "not yet",
+        ),
+        "own random": Plant(
+            planted(
+                "import math, random\nmath.isclose = lambda *_, **__: True\n"
+                f"random.Random.choice = random.Random.randint = lambda *_: 0\n{WRONG.format('pass')}"
+            ),
+            "not yet",
+        ),
+        "own builtins": Plant(
+            planted(f"import builtins\nbuiltins.isinstance = lambda *_: True\n{WRONG.format('pass')}"),
+            "failed",
+            "process ended",
+        ),
+        "own results": Plant(
+            planted(
+                WRONG.format(
+                    f"try: open({str(out / grade.TABLE)!r}, 'w').write('own results,,7.01.2,passed')\n"
+                    f"    except OSError: open('grades.csv', 'w').write('passed')"
+                )
+            ),
+            "not yet",
+        ),
+        "own results by a link": Plant(
+            planted(
+                WRONG.format(f"os.symlink({str(out)!r}, 'out'); open('out/grades.csv', 'w').write('passed')")
+            ),
+            "failed",
+            "refused",
+        ),
+        "reader": Plant(does(read), "failed", "refused .*c7_01"),
+        "inspector": Plant(
+            does(
+                "import inspect, importlib\n"
+                "    inspect.getsource(importlib.import_module('ftlib.exercises.c7_01'))"
+            ),
+            "failed|not yet",
+            "refused .*exercises|ModuleNotFoundError",
+        ),
+        "cat": Plant(
+            does(f"import subprocess; subprocess.run(['cat', {str(CHECKS)!r}])"),
+            "failed",
+            "refused .*subprocess",
+        ),
+        "ctypes": Plant(
+            does("import ctypes; ctypes.CDLL(None).system(b'true')"), "failed", "refused .*ctypes"
+        ),
+        "sockets": Plant(
+            does("import socket; socket.create_connection(('127.0.0.1', 9))"), "failed", "refused .*socket"
+        ),
         "the reference": Plant(planted("from ftlib.exercises.c7_01 import increase"), "failed", "refused"),
         "claimed": Plant(planted("def increase(values):\n    return check.todo"), "not attempted"),
-        "liar": Plant(planted("class Liar(int):\n    __eq__ = __ge__ = __le__ = lambda *_: True\n"
-                              "    __hash__ = int.__hash__\ndef increase(values):\n    return Liar(0)"), "not yet"),
+        "liar": Plant(
+            planted(
+                "class Liar(int):\n    __eq__ = __ge__ = __le__ = lambda *_: True\n"
+                "    __hash__ = int.__hash__\ndef increase(values):\n    return Liar(0)"
+            ),
+            "not yet",
+        ),
         "remembers": Plant(planted(remembered()), "not yet"),
-        "sys.exit": Plant(planted(FUNCTION.format("sys.exit(0)")), "failed", "SystemExit"),
-        "no such module": Plant(planted("import no_such_module", FUNCTION.format("no_such_module.x()")),
-                                "failed", r"ModuleNotFoundError.*cell 2"),
-        "recursion": Plant(planted("def increase(values):\n    return increase(values)"), "not yet", "Recursion"),
-        "deep recursion": Plant(planted("sys.setrecursionlimit(10**9)\n" + FUNCTION.format("increase(values)")),
-                                "failed", "out of memory|process ended"),
-        "aborts": Plant(planted(FUNCTION.format("os.abort()")), "failed", r"process ended \(signal"),
-        "junk": Plant(planted(FUNCTION.format(
-            "for file in range(3, 30):\n        try: os.write(file, b'junk' * 9)\n        except OSError: pass")),
-            "failed", "wrote to the grader's channel"),
-        "forger": Plant(planted(
-            f"data = {forged!r}.encode()\nfor file in range(3, 30):\n"
-            "    try: os.write(file, len(data).to_bytes(4, 'big') + data)\n    except OSError: pass\n"
-            + FUNCTION.format("pass")), "failed", "wrote to the grader's channel"),
-        "large": Plant(planted("def increase(values):\n    return [0.5] * 10**7"), "failed", "larger than"),
-        "bottomless": Plant(planted("def increase(values):\n    a = []\n    a.append(a)\n    return a"),
-                            "failed", "cannot be judged"),
-        "no Python": Plant(planted("this is no Python", "%matplotlib inline\nx = 3", "(" * 10**5,
-                                   RIGHT["7.01.2"]), "passed"),
-        "no Python in the answer": Plant(planted("def increase(values)\n    return 0"), "failed", "SyntaxError"),
+        "sys.exit": Plant(does("sys.exit(0)"), "failed", "SystemExit"),
+        "no such module": Plant(
+            planted("import no_such_module", FUNCTION.format("no_such_module.x()")),
+            "failed",
+            r"ModuleNotFoundError.*code cell 2",
+        ),
+        "recursion": Plant(
+            planted("def increase(values):\n    return increase(values)"), "not yet", "Recursion"
+        ),
+        "deep recursion": Plant(
+            planted("sys.setrecursionlimit(10**9)\n" + FUNCTION.format("sorted([values], key=increase)")),
+            "failed|not yet",
+            "process ended|RecursionError",
+        ),
+        "aborts": Plant(does("os.abort()"), "failed", r"process ended \(signal"),
+        "junk": Plant(
+            does(
+                "for file in range(3, 30):\n"
+                "        try: os.write(file, b'junk' * 9)\n        except OSError: pass"
+            ),
+            "failed",
+            "wrote to the grader's channel",
+        ),
+        "forger": Plant(
+            planted(
+                f"data = {forged!r}.encode()\nfor file in range(3, 30):\n"
+                "    try: os.write(file, len(data).to_bytes(4, 'big') + data)\n    except OSError: pass\n"
+                + FUNCTION.format("pass")
+            ),
+            "failed",
+            "wrote to the grader's channel",
+        ),
+        "large": Plant(
+            planted("def increase(values):\n    return [0.5] * 10**7"), "failed", "cannot be judged: .*parts"
+        ),
+        "bottomless": Plant(
+            planted("def increase(values):\n    a = []\n    a.append(a)\n    return a"),
+            "failed",
+            "cannot be judged",
+        ),
+        "no Python": Plant(
+            planted("this is no Python", "%matplotlib inline\nx = 3", "(" * 10**5, RIGHT["7.01.2"]), "passed"
+        ),
+        "no Python in the answer": Plant(
+            planted("def increase(values)\n    return 0"), "failed", "SyntaxError: .*code cell 2, line 1"
+        ),
         "=cmd|' calc'!A0": Plant(planted("def increase(values):\n    return '=1+1'"), "not yet"),
         "<script>alert(1)": Plant(planted(RIGHT["7.01.2"]), "passed"),
-        "leaves a process": Plant(planted(PAST_THE_HOOK + FUNCTION.format(
-            f"subprocess.Popen(['sleep', '600'], env={{'MARK': {MARK!r}}})")), "passed"),
-    }  # fmt: skip
+        "leaves a process": Plant(
+            planted(
+                PAST_THE_HOOK
+                + FUNCTION.format(f"subprocess.Popen(['sleep', '600'], env={{'MARK': {MARK!r}}})")
+            ),
+            "passed",
+        ),
+    }
     if KERNEL:
-        found["reads past the hook"] = Plant(planted(PAST_THE_HOOK + FUNCTION.format(
-            f"raise ValueError(subprocess.run(['cat', {str(CHECKS)!r}, {str(CHAPTER)!r}],"
-            " capture_output=True, text=True))")), "not yet", r"returncode=1, stdout=''")  # fmt: skip
-        found["forks past the hook"] = Plant(planted(PAST_THE_HOOK + FUNCTION.format(
-            f"while True: subprocess.Popen(['sleep', '600'], env={{'MARK': {MARK!r}}})")),
-            "not yet", "BlockingIOError")  # fmt: skip
-        found["writes past the hook"] = Plant(planted(PAST_THE_HOOK + FUNCTION.format(
-            f"raise ValueError(subprocess.run(['touch', {str(out / 'x')!r}, {str(PACKAGE / 'x')!r}]))")),
-            "not yet", "returncode=1")  # fmt: skip
+        found["reads past the hook"] = Plant(
+            planted(
+                PAST_THE_HOOK
+                + FUNCTION.format(
+                    f"raise ValueError(subprocess.run(['cat', {str(CHECKS)!r}, {str(CHAPTER)!r}],"
+                    " capture_output=True, text=True))"
+                )
+            ),
+            "not yet",
+            r"returncode=1, stdout=''",
+        )
+        found["forks past the hook"] = Plant(
+            planted(
+                PAST_THE_HOOK
+                + FUNCTION.format(f"while True: subprocess.Popen(['sleep', '600'], env={{'MARK': {MARK!r}}})")
+            ),
+            "not yet",
+            "BlockingIOError",
+        )
+        found["writes past the hook"] = Plant(
+            planted(
+                PAST_THE_HOOK
+                + FUNCTION.format(
+                    f"raise ValueError(subprocess.run(['touch', {str(out / 'x')!r}, {str(PACKAGE / 'x')!r}]))"
+                )
+            ),
+            "not yet",
+            "returncode=1",
+        )
     return found
 
 
 # Those that the fence stops without the kernel's part too; the rest is the same code.
-FALLBACK = ("good", "memory bomb", "exit 0", "endless", "fork bomb", "loud", "own judge", "own results",
-            "own results by a link", "reader", "inspector", "cat", "ctypes", "sockets", "the reference", "junk",
-            "leaves a process")  # fmt: skip
+FALLBACK = (
+    "good",
+    "memory bomb",
+    "exit 0",
+    "endless",
+    "fork bomb",
+    "loud",
+    "own judge",
+    "own results",
+    "own results by a link",
+    "reader",
+    "inspector",
+    "cat",
+    "ctypes",
+    "sockets",
+    "the reference",
+    "junk",
+    "leaves a process",
+)
 
 
 def write(path, content) -> None:
@@ -220,7 +365,7 @@ def hostile(request, tmp_path_factory) -> tuple[dict[str, Plant], Graded, object
     """The planted hand-ins, graded with the whole fence, and those that the hook alone stops, without it."""
     folder = tmp_path_factory.mktemp(request.param)
     kernel = request.param == "kernel"
-    return hand_in(folder, () if kernel else FALLBACK), graded(folder, fence.Limits(8, 1.5), kernel), folder
+    return hand_in(folder, () if kernel else FALLBACK), graded(folder, fence.Limits(8, 1), kernel), folder
 
 
 def test_each_hostile_hand_in_is_reported_rightly_and_stops_no_other(hostile):
@@ -231,14 +376,15 @@ def test_each_hostile_hand_in_is_reported_rightly_and_stops_no_other(hostile):
         assert rows.keys() == RIGHT.keys(), learner
         for name, row in rows.items():
             due = plant.outcome if plant.every or name == "7.01.2" else "missing"
-            said = row["outcome"] == due and (due == "missing" or re.search(plant.seen, row["seen"]))
-            found |= {} if said else {f"{learner} {name}": (due, plant.seen, row["outcome"], row["seen"])}
+            seen = "" if due == "missing" else plant.seen
+            if not (re.fullmatch(due, row["outcome"]) and re.search(seen, row["seen"])):
+                found[f"{learner} {name}"] = (due, seen, row["outcome"], row["seen"])
     assert found == {}
     assert result.status == 0
 
 
 def test_no_process_and_no_folder_of_a_hand_in_is_left(hostile):
-    assert fence.LIVE == set()
+    assert not fence.LIVE
     left = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -323,9 +469,10 @@ def test_a_copy_made_for_another_learner_says_so_and_its_chapter_is_known_withou
     metadata = {"ftlib": {"chapter": "7.01", "learner": "ben", "seed": 7}}
     path = tmp_path / "handed in" / "anna" / "mine.ipynb"
     write(path, [START])
-    nbformat.write(nbformat.read(path, as_version=4) | {"metadata": metadata}, path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"metadata": metadata}))
     [found] = grade.collect(tmp_path / "handed in")
-    assert (found.chapters, found.notes, grade._seed_of(found)) == (("7.01",), ("the copy was made for 'ben'",), 7)
+    assert (found.chapters, grade._seed_of(found)) == (("7.01",), 7)
+    assert found.notes == ("the copy was made for 'ben'",)
     assert {row["outcome"] for row in graded(tmp_path, fence.Limits()).rows} == {"missing"}
 
 
@@ -358,18 +505,46 @@ def taught(tmp_path_factory) -> tuple[Graded, dict[str, dict[str, str]]]:
     folder, wrong = tmp_path_factory.mktemp("taught"), {}
     for path in chapters.notebooks():
         notebook = nbformat.read(path, as_version=4)
-        planted = {name: check.find(name).planted for name in chapters.stubs(notebook)}
-        wrong |= {name: each[len(each) // 2][0] for name, each in planted.items()}
+        here = {}
+        for name, stub in chapters.stubs(notebook).items():
+            planted = check.find(name).planted
+            here[name] = planted[len(planted) // 2][0]
+            due, said = (ast.parse(source).body[-1] for source in (stub.source, here[name]))
+            if isinstance(said, ast.Assign):  # to a name that may be shorter than the chapter's
+                here[name] += f"\n{due.value.args[1].id} = {said.targets[0].id}"
+        wrong |= here
         variants = {
             "stubs": notebook,
             "solutions": chapters.with_answers(notebook, chapters.solutions(notebook)),
-            "wrong": chapters.with_answers(notebook, wrong),
+            "wrong": chapters.with_answers(notebook, here),
         }
         for learner, variant in variants.items():
             place = folder / "handed in" / learner
             place.mkdir(parents=True, exist_ok=True)
             nbformat.write(variant, place / path.name)
+    tensors = [START + "\nimport torch", asked(DIES, "4.03.2", "merged_weight")]
+    write(folder / "handed in" / "tensors" / "x.ipynb", [*tensors, asked(LIES, "4.03.3", "rank_needed")])
     return graded(folder, fence.Limits(100, 4)), wrong
+
+
+DIES = """class Deadly(torch.autograd.Function):
+    @staticmethod
+    def forward(context, weight, down, up, alpha):
+        return weight + alpha / len(down) * (up @ down)
+    @staticmethod
+    def backward(context, gradient):
+        os._exit(3)
+merged_weight = lambda *given: Deadly.apply(*given)"""
+LIES = """torch.Tensor.isclose = torch.isclose = lambda one, *_, **__: one == one
+torch.Tensor.__eq__ = lambda *_: True
+def rank_needed(before, after, share):
+    return torch.tensor(1)"""
+
+
+def test_tensors_that_lie_and_gradients_that_kill_are_no_answer(taught):
+    rows = taught[0].of("tensors")
+    assert (rows["4.03.2"]["outcome"], rows["4.03.2"]["seen"]) == ("failed", "process ended (exit status 3)")
+    assert (rows["4.03.3"]["outcome"], rows["4.03.3"]["seen"][:13]) == ("not yet", "the answer is")
 
 
 def test_every_solution_passes_and_no_stub_counts_as_an_attempt(taught):
@@ -384,7 +559,8 @@ def test_a_wrong_answer_breaks_behind_the_fence_what_it_breaks_before_it(taught)
     for path in chapters.notebooks():
         notebook = nbformat.read(path, as_version=4)
         for name in chapters.stubs(notebook):
-            due = check.judge(name, chapters.answer(notebook, wrong[name]), salt=SALT)
+            due = check.judge(name, chapters.answer(notebook, wrong[name]))
             row = result.of("wrong")[name]
-            assert (row["outcome"], row["must hold"], row["hint"]) == (due.outcome, due.broken, due.hint), name
-            assert (due.outcome, row["seen"]) == ("not yet", due.seen)
+            seen = [row[column] for column in ("outcome", "seen", "must hold", "hint")]
+            assert seen == [due.outcome, grade._plain(due.seen), due.broken, due.hint], name
+            assert due.outcome == "not yet", name
