@@ -100,9 +100,6 @@ def plants(out) -> dict[str, Plant]:
         "memory bomb in a cell": Plant(
             planted("more = [0] * 10**9 + [1] * 10**9", FUNCTION.format("more")), "failed", "out of memory"
         ),
-        "needs the settings": Plant(
-            [START, *starting(), asked(FUNCTION.format("assert chosen.chapter == '7.01'"))], "passed"
-        ),
         "exit 0": Plant(does("os._exit(0)"), "failed", r"process ended \(exit status 0\)"),
         "exit 0 in a cell": Plant(planted("os._exit(0)", FUNCTION.format("pass")), "passed"),
         "endless": Plant(
@@ -524,6 +521,8 @@ def taught(tmp_path_factory) -> tuple[Graded, dict[str, dict[str, str]]]:
             nbformat.write(variant, place / path.name)
     tensors = [START + "\nimport torch", asked(DIES, "4.03.2", "merged_weight")]
     write(folder / "handed in" / "tensors" / "x.ipynb", [*tensors, asked(LIES, "4.03.3", "rank_needed")])
+    needs = asked(FUNCTION.format("assert chosen.chapter == '7.01'"))
+    write(folder / "handed in" / "needs" / "x.ipynb", [START, *starting(), needs])
     return graded(folder, fence.Limits(100, 4)), wrong
 
 
@@ -539,6 +538,10 @@ LIES = """torch.Tensor.isclose = torch.isclose = lambda one, *_, **__: one == on
 torch.Tensor.__eq__ = lambda *_: True
 def rank_needed(before, after, share):
     return torch.tensor(1)"""
+
+
+def test_an_answer_may_need_what_the_chapter_computes_before_it(taught):
+    assert taught[0].of("needs")["7.01.2"]["outcome"] == "passed"
 
 
 def test_tensors_that_lie_and_gradients_that_kill_are_no_answer(taught):
