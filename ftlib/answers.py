@@ -24,6 +24,7 @@ from ftlib import check, fence, wire
 PROGRAM = "from ftlib import answers; answers.run()"
 PROBE = "from ftlib import answers; answers.probe()"
 CALL = re.compile(r"""\bexercise\(\s*["'](\d\.\d\d\.\d+)["']""")
+COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 MAGIC = re.compile(r"^[ \t]*[%!].*$", re.MULTILINE)
 SEEDS = ("seed", "manual_seed")
 
@@ -41,7 +42,8 @@ class Statement:
 
 def exercises(cells: Sequence[str]) -> dict[str, int]:
     """The names of the exercises that cells check, each with the number of the last cell that does."""
-    return {name: number for number, source in enumerate(cells) for name in CALL.findall(source)}
+    code = [COMMENT.sub("", source) for source in cells]
+    return {name: number for number, source in enumerate(code) for name in CALL.findall(source)}
 
 
 def needed(cells: Sequence[str], name: str) -> tuple[list[Statement], list[str]]:
@@ -53,7 +55,7 @@ def needed(cells: Sequence[str], name: str) -> tuple[list[Statement], list[str]]
     for number, source in enumerate(cells[:last]):
         try:
             before += _statements(number, source, modules)
-            left_out = "a line for IPython" if MAGIC.search(source) else ""
+            left_out = "what is for IPython" if MAGIC.search(source) else ""
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             left_out = f"all of it ({type(error).__name__})"
         notes += [f"left out of code cell {number + 1}: {left_out}"] if left_out else []
@@ -72,8 +74,7 @@ def needed(cells: Sequence[str], name: str) -> tuple[list[Statement], list[str]]
 
 def _statements(cell: int, source: str, modules: dict[str, str]) -> Iterator[Statement]:
     """The statements of a cell; adds to `modules` the names that it imports, each with its module."""
-    source = "" if source.lstrip().startswith("%%") else MAGIC.sub("", source)
-    for code in ast.parse(source, f"code cell {cell + 1}").body:
+    for code in ast.parse(_python(source), f"code cell {cell + 1}").body:
         top = symtable.symtable(ast.unparse(code), "cell", "exec")
         binds, reads, tables = set(), set(), [top]
         while tables:
@@ -90,6 +91,13 @@ def _statements(cell: int, source: str, modules: dict[str, str]) -> Iterator[Sta
                 modules |= dict.fromkeys(binds, getattr(node, "module", None) or node.names[0].name)
         changes = {name for node in _own(code) for name in _changed(node, modules)}
         yield Statement(cell, code, frozenset(binds), frozenset(changes), frozenset(reads))
+
+
+def _python(source: str) -> str:
+    """A cell without what is for IPython: lines with % or !, or all of a cell in another language."""
+    first = source.lstrip()
+    other = first.startswith("%%") and not first.startswith(("%%time", "%%capture"))
+    return "" if other else MAGIC.sub("", source)
 
 
 def _own(code: ast.AST) -> Iterator[ast.AST]:
@@ -138,10 +146,10 @@ def run() -> NoReturn:
     place.__dict__["display"] = lambda *_, **__: None
 
     def exercise(asked: str, attempt: object, *_: object, **__: object) -> None:
-        if asked == name:
+        if asked == name and where == last:
             _serve(channel, attempt)
 
-    check.exercise, where = exercise, ""
+    check.exercise, where, last = exercise, "", f" (code cell {exercises(cells)[name] + 1})"
     try:
         statements, notes = needed(cells, name)
         wire.send(channel, ("notes", notes))

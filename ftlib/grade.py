@@ -12,6 +12,7 @@ import os
 import pkgutil
 import re
 import secrets
+import signal
 import stat
 import sys
 import tempfile
@@ -191,6 +192,7 @@ def grade(
     root = settings.PACKAGE.parent
     hidden = (*(root / one for one in OUTSIDE), folder.resolve(), out.resolve())
     court = judge.Court(salt, limits, hidden, kernel)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ThreadPoolExecutor(workers) as pool:
         try:
             pending = {pool.submit(_grade, one, court): one for one in hand_ins}
