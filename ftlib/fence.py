@@ -37,7 +37,7 @@ FLAGS = {"user": 1 << 28, "mount": 1 << 17, "network": 1 << 30, "processes": 1 <
 READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, BIND, WHOLE, PRIVATE = 1, 2, 4, 8, 0x1000, 0x4000, 0x40000
 MOUNT_SETATTR = 442  # the number of the system call, on every machine
 DEATH_SIGNAL, DUMPABLE, NO_NEW_PRIVILEGES = 1, 4, 38  # of prctl
-NOBODY = 65534
+STRANGERS = range(60_000, 65_000)  # users that own nothing; one for each process, whose limits count alone
 SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom")
 PROCESSES, FILES, FILE_MB, FOLDER_MB = 256, 256, 256, 512  # the folder lies in memory beside the limit
 OUTPUT_KB = 1_000  # what an answer may print; the last TAIL letters are kept
@@ -197,6 +197,8 @@ def enter() -> socket.socket:
     readable = [sys.prefix, sys.base_prefix, str(settings.PACKAGE), str(settings.DATA), *SYSTEM]
     readable = sorted({path for one in readable for path in (one, os.path.realpath(one))}, key=len)
     hidden = [str(settings.PACKAGE / "exercises"), *plan["hidden"]]
+    with suppress(OSError):  # where memory runs out all the same, this goes first, not the grader
+        Path("/proc/self/oom_score_adj").write_text("1000")
     if plan["kernel"]:
         _isolate(plan["folder"], readable, hidden)
     elif sys.platform == "linux":
@@ -239,6 +241,7 @@ def _system(result: int) -> None:
 def _isolate(folder: str, readable: list[str], hidden: list[str]) -> None:
     """Goes on as the first process of new namespaces; this one stays outside as its guard."""
     library, (user, group) = ctypes.CDLL(None, use_errno=True), (os.getuid(), os.getgid())
+    stranger = STRANGERS[os.getpid() % len(STRANGERS)]
     _system(library.unshare(sum(flag for name, flag in FLAGS.items() if user or name != "user")))
     if user:  # without root's rights, which come with a user namespace
         Path("/proc/self/setgroups").write_text("deny")
@@ -254,8 +257,8 @@ def _isolate(folder: str, readable: list[str], hidden: list[str]) -> None:
         _system(library.capset(header, (ctypes.c_uint32 * 6)()))
     else:
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresgid(stranger, stranger, stranger)
+        os.setresuid(stranger, stranger, stranger)
     for option, value in ((DEATH_SIGNAL, signal.SIGKILL), (DUMPABLE, 1), (NO_NEW_PRIVILEGES, 1)):
         _system(library.prctl(option, value, 0, 0, 0))
 

@@ -29,7 +29,7 @@ from ftlib.settings import WorkbookError
 TEMPLATE = Path(__file__).with_name("grades.html")
 TABLE, PAGE = "grades.csv", "grades.html"
 COLUMNS = ("learner", "file", "exercise", "outcome", "seen", "must hold", "hint", "seconds", "note")
-FILE_MB, CODE_MB = 20, 1
+FILE_MB, CODE_MB, WORDS = 20, 1, 500  # of a file, of its code, and letters of what is said of an answer
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes a cell for that begins so
 NUMBER = re.compile(r"(?<!\d)(\d)[_.](\d\d)(?!\d)")
 OUTSIDE = ("notebooks", "tests", "book", "build", "runs", "benchmarks", "exercises", ".git")
@@ -167,10 +167,16 @@ def _grade(hand_in: HandIn, court: judge.Court) -> list[Row]:
             except Exception as error:  # of the grader itself: it is said, and the others are graded
                 seen = f"the grader failed: {type(error).__name__}: {error}"
                 judged = judge.Judged(check.Outcome(name, "not graded", seen=seen))
-        one, note = judged.outcome, "; ".join([*notes, *judged.notes])
-        texts = (one.outcome, one.seen, one.broken, one.hint)
-        rows.append(Row(hand_in.learner, hand_in.file, name, *texts, judged.seconds, note))
+        one, note = judged.outcome, _words("; ".join([*notes, *judged.notes]))
+        texts = (_words(hand_in.learner), _words(hand_in.file), name, one.outcome, _words(one.seen))
+        rows.append(Row(*texts, one.broken, one.hint, judged.seconds, note))
     return rows
+
+
+def _words(text: str) -> str:
+    """What comes from a learner as one line of letters that can be shown."""
+    line = settings.one_line(text, WORDS)
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
 
 
 def grade(
@@ -222,7 +228,7 @@ def _say(line: str) -> None:
 def _replace(path: Path, write: Callable) -> None:
     """Writes a file whole or not at all; a link in its place is not followed."""
     with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", errors="backslashreplace", newline="", dir=path.parent, delete=False
+        "w", encoding="utf-8", newline="", dir=path.parent, delete=False
     ) as file:
         try:
             write(file)
@@ -261,5 +267,5 @@ def _page(rows: Sequence[Row], salt: str, limits: fence.Limits, kernel: bool) ->
         of_chapter.setdefault((row.learner, row.file), []).append(row)
     page = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     counts = Counter(row.outcome for row in rows)
-    said = {"salt": salt, "limits": limits, "kernel": kernel, "colours": check.COLORS}
+    said = {"salt": salt, "limits": limits, "kernel": kernel, "colours": check.COLORS | {"failed": "#882255"}}
     return page.render(chapters=sorted(chapters.items()), counts=counts, **said)

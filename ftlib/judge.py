@@ -56,7 +56,7 @@ def _attempt(process: Fenced, notes: list[str]) -> object:
     while True:
         match process.receive():
             case ("notes", list(found)):
-                notes += [str(one) for one in found[:20]]
+                notes[:] = [str(one)[:200] for one in found[:20]]
             case ("attempt", True, _):
                 return _function(process)
             case ("attempt", False, attempt):
@@ -108,10 +108,10 @@ def _error(names: list, text: str) -> Exception:
         raise Failed(f"its answer cannot be judged: {text}")
     if "_NotAttempted" in names:
         return check._NotAttempted()
-    kinds = (getattr(builtins, name, None) for name in names if isinstance(name, str))
-    for kind in kinds:
+    for kind in (getattr(builtins, name, None) for name in names if isinstance(name, str)):
         if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError):
-            return type(names[0], (kind,), {"__str__": lambda self: text})()
+            name = names[0] if names[0].isidentifier() else kind.__name__
+            return type(name, (kind,), {"__str__": lambda self: text})()
     raise Failed(f"{names[0]}: {text}")
 
 

@@ -67,6 +67,13 @@ def does(what: str) -> list[str]:
     return planted(FUNCTION.format(what))
 
 
+def forged(*messages: str) -> list[str]:
+    """The cells of a hand-in that writes messages of its own to every open file, the grader's channel too."""
+    write = "    try: os.write(file, data)\n    except OSError: pass\n"
+    framed = b"".join(len(one).to_bytes(4, "big") + one.encode() for one in messages)
+    return planted(f"data = {framed!r}\nfor file in range(3, 30):\n{write}" + FUNCTION.format("pass"))
+
+
 def starting() -> list[str]:
     """The first code cells of the chapter, with its settings."""
     sources = [cell.source for cell in nbformat.read(CHAPTER, as_version=4).cells if cell.cell_type == "code"]
@@ -86,7 +93,6 @@ def remembered() -> str:
 def plants(out) -> dict[str, Plant]:
     """Learner -> what they hand in."""
     read = f"print(open({str(CHECKS)!r}).read())"
-    forged = '["tuple", ["passed", "7.01.2"]]'
     found = {
         "good": Plant(
             [START, *map(asked, RIGHT.values(), RIGHT, ("p95", "increase", "without_cards"))],
@@ -222,14 +228,21 @@ def plants(out) -> dict[str, Plant]:
             "failed",
             "wrote to the grader's channel",
         ),
-        "forger": Plant(
-            planted(
-                f"data = {forged!r}.encode()\nfor file in range(3, 30):\n"
-                "    try: os.write(file, len(data).to_bytes(4, 'big') + data)\n    except OSError: pass\n"
-                + FUNCTION.format("pass")
-            ),
+        "forger": Plant(forged('["tuple", ["passed", "7.01.2"]]'), "failed", "something else than an answer"),
+        "forger of errors": Plant(
+            forged(r'["tuple", ["raised", ["list", ["\u0000\ud800", "ValueError"]], "=\ud800\n"]]'),
             "failed",
-            "wrote to the grader's channel",
+            "\N{REPLACEMENT CHARACTER}: =",
+        ),
+        "forger of notes": Plant(
+            forged('["tuple", ["notes", ["list", ["=1", ["list", []]]]]]', '["tuple", ["end"]]'),
+            "failed",
+            "was not called",
+        ),
+        "forger of replies": Plant(
+            forged('["tuple", ["attempt", true, null]]', '["tuple", ["returned", 0, ["tuple", [3]]]]'),
+            "failed",
+            "arguments of other types",
         ),
         "large": Plant(
             planted("def increase(values):\n    return [0.5] * 10**7"), "failed", "cannot be judged: .*parts"
