@@ -21,8 +21,8 @@ from typing import NoReturn
 
 from ftlib import check, fence, wire
 
-PROGRAM = "from ftlib import answers; answers.run()"
-PROBE = "from ftlib import answers; answers.probe()"
+PROGRAM = "from ftlib import answers, fence; fence.nurse(answers.run)"
+PROBE = "from ftlib import fence, wire; fence.nurse(lambda channel: wire.send(channel, 'in'))"
 CALL = re.compile(r"""\bexercise\(\s*["'](\d\.\d\d\.\d+)["']""")
 COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 MAGIC = re.compile(r"^[ \t]*[%!].*$", re.MULTILINE)
@@ -133,14 +133,8 @@ def _root(node: ast.AST) -> list[str]:
     return [node.id] if isinstance(node, ast.Name) else []
 
 
-def probe() -> None:
-    """Says that a fence could be built."""
-    wire.send(fence.enter(), "in")
-
-
-def run() -> NoReturn:
+def run(channel: socket.socket) -> NoReturn:
     """Runs an answer inside the fence: the judge sends (exercise, cells), and then asks."""
-    channel = fence.enter()
     name, cells = wire.receive(channel)
     place = sys.modules["__main__"] = types.ModuleType("__main__")
     place.__dict__["display"] = lambda *_, **__: None

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import json
 import os
 import shutil
@@ -73,41 +74,99 @@ class Limits:
     memory_gb: float = 4
 
 
-class Fenced:
-    """A fenced process that runs a program, `python -c program`; in it, `enter` builds the fence.
+class Nursery:
+    """A process with the libraries loaded that forks fenced ones, one at a time; it runs no learner's code.
 
-    hidden: paths that it must not see even where they lie within what it reads. kernel: whether the kernel
-    keeps the fence. `send` and `receive` raise Failed when the process has ended, or its time has.
+    program: what `python -c` runs, a call of `nurse`. hidden: paths that the forked ones must not see even
+    where they lie within what those read. kernel: whether the kernel keeps the fence.
     """
 
-    def __init__(self, program: str, limits: Limits, hidden: Iterable[Path], kernel: bool):
+    def __init__(self, program: str, hidden: Iterable[Path] = (), kernel: bool = True):
+        self.program, self.hidden, self.kernel = program, [str(path) for path in hidden], kernel
+        self.control: socket.socket | None = None
+
+    def fork(self, plan: dict, files: list[int]) -> int:
+        """Forks a process with a plan and two open files, the channel and its output; returns its number."""
+        with suppress(OSError, EOFError):  # it has not been started, or was killed: once more
+            if self.control:
+                return self._fork(plan, files)
+        self.close()
         if CLOSED.is_set():
             raise Failed("interrupted")
-        self.limits, self.kernel, self.printed, self.tail = limits, kernel, 0, b""
-        self.folder = tempfile.mkdtemp(prefix="ftlib-fence-")
-        self.channel, theirs = socket.socketpair()
-        plan = {"channel": theirs.fileno(), "folder": self.folder, "kernel": kernel}
-        plan |= {"hidden": [str(path) for path in hidden], "memory": int(limits.memory_gb * 1e9)}
-        plan |= {"seconds": int(limits.seconds) + 1}
+        self.control, theirs = socket.socketpair()
         own = {"PYTHONPATH": str(settings.PACKAGE.parent), "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
-        own |= {"HOME": self.folder, "TMPDIR": self.folder, "USER": "learner", "HF_HUB_OFFLINE": "1"}
-        self.deadline = time.monotonic() + limits.seconds
+        own |= {"USER": "learner", "HF_HUB_OFFLINE": "1"}
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-s", "-P", "-B", "-c", program, json.dumps(plan)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                env=own, cwd=self.folder, pass_fds=[theirs.fileno()], start_new_session=True,
+                [sys.executable, "-s", "-P", "-B", "-c", self.program, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL, env=own, pass_fds=[theirs.fileno()], start_new_session=True,
             )  # fmt: skip
+        LIVE.add(self)
+        return self._fork(plan, files)
+
+    def _fork(self, plan: dict, files: list[int]) -> int:
+        data = json.dumps(plan | {"hidden": self.hidden, "kernel": self.kernel}).encode()
+        socket.send_fds(self.control, [data], files)
+        return self.number()
+
+    def number(self, seconds: float | None = None) -> int:
+        """What it says next: the number of the forked process, or its exit status. TimeoutError if late."""
+        self.control.settimeout(seconds)
+        data = self.control.recv(8, socket.MSG_WAITALL)
+        if len(data) < 8:
+            raise EOFError
+        return int.from_bytes(data, "big")
+
+    def close(self) -> None:
+        """Ends it, and with it what it forked."""
+        if self.control:
+            self.control.close()
+            self.process.kill()
+            self.process.wait()
+            self.control = None
+            LIVE.discard(self)
+
+
+LIVE: set[Nursery] = set()
+CLOSED = threading.Event()
+
+
+def close() -> None:
+    """Ends all fenced processes; from now on none starts."""
+    CLOSED.set()
+    for nursery in [*LIVE]:
+        nursery.process.kill()
+
+
+class Fenced:
+    """A fenced process. `send` and `receive` raise Failed when it has ended, or its time has.
+
+    libraries: what the nursery loads first, once, since each process that needs them would pay seconds.
+    """
+
+    def __init__(self, nursery: Nursery, limits: Limits, libraries: Iterable[str] = ()):
+        self.nursery, self.limits, self.printed, self.tail, self.status = nursery, limits, 0, b"", None
+        self.folder = tempfile.mkdtemp(prefix="ftlib-fence-")
+        self.channel, theirs = socket.socketpair()
+        self.output, output = os.pipe()
+        plan = {"memory": int(limits.memory_gb * 1e9), "seconds": int(limits.seconds) + 1}
+        plan |= {"folder": self.folder, "libraries": [*libraries]}
+        try:
+            self.process = nursery.fork(plan, [theirs.fileno(), output])
+        finally:
+            theirs.close()
+            os.close(output)
+        self.deadline = time.monotonic() + limits.seconds
         self.reader = threading.Thread(target=self._drain, daemon=True)
         self.reader.start()
-        LIVE.add(self)
 
     def __enter__(self) -> Fenced:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        LIVE.discard(self)
+        if self._ended(5) is None:
+            self.nursery.close()
         self.channel.close()
         self.reader.join(5)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -133,67 +192,100 @@ class Fenced:
 
     def kill(self) -> None:
         """Ends the process and all that it started."""
-        if self.kernel:  # this reaches the guard, which ends the others
-            self.process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(1)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        if self.status is None:
+            with suppress(ProcessLookupError, PermissionError):
+                if self.nursery.kernel:  # the guard, which ends the others
+                    os.kill(self.process, signal.SIGTERM)
+                else:
+                    os.killpg(self.process, signal.SIGKILL)
+
+    def _ended(self, seconds: float) -> int | None:
+        """The exit status, if it comes in time; of a process that a signal ended, 128 and its number."""
+        with suppress(OSError, EOFError):
+            self.status = self.nursery.number(seconds) if self.status is None else self.status
+        return self.status
 
     def _drain(self) -> None:
         """Reads what the process prints, keeps the last of it, and ends a process that prints too much."""
-        while piece := self.process.stdout.read1(1 << 16):
-            self.printed += len(piece)
-            self.tail = (self.tail + piece)[-TAIL:]
-            if self.printed > OUTPUT_KB * 1000:
-                self.kill()
-                break
-        self.process.stdout.close()
+        with open(self.output, "rb", buffering=0) as output:
+            while piece := output.read(1 << 16):
+                self.printed += len(piece)
+                self.tail = (self.tail + piece)[-TAIL:]
+                if self.printed > OUTPUT_KB * 1000 >= self.printed - len(piece):
+                    self.kill()
 
     def _failed(self, late: bool = False) -> Failed:
         """Why there is no answer."""
         if late or time.monotonic() >= self.deadline:
             return Failed(f"out of time: more than {self.limits.seconds:g} s")
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(2)
+        status = self._ended(2)
         self.reader.join(2)
-        status = self.process.poll()
-        signalled = -status if status and status < 0 else status - 128 if status and status > 128 else 0
         if self.printed > OUTPUT_KB * 1000:
             return Failed(f"output limit: it printed more than {OUTPUT_KB:,} kB")
         if b"MemoryError" in self.tail:
             return Failed(f"out of memory: more than {self.limits.memory_gb:g} GB")
-        if signalled == signal.SIGXCPU:
+        if status == 128 + signal.SIGXCPU:
             return Failed(f"out of time: more than {self.limits.seconds:g} s")
-        return Failed(f"process ended ({f'signal {signalled}' if signalled else f'exit status {status}'})")
-
-
-LIVE: set[Fenced] = set()
-CLOSED = threading.Event()
-
-
-def close() -> None:
-    """Ends all fenced processes; from now on none starts."""
-    CLOSED.set()
-    for process in [*LIVE]:
-        process.kill()
+        signalled = status is not None and status > 128
+        return Failed(f"process ended ({f'signal {status - 128}' if signalled else f'exit status {status}'})")
 
 
 @functools.cache
 def kernel_keeps(program: str) -> bool:
-    """Whether the kernel's part of the fence works here. program: one that enters the fence and says "in"."""
-    with Fenced(program, Limits(seconds=60), (), True) as probe:
-        try:
+    """Whether the kernel's part of the fence works here. program: as of `Nursery`."""
+    nursery = Nursery(program)
+    try:
+        with Fenced(nursery, Limits(seconds=60)) as probe:
             return probe.receive() == "in"
-        except Failed:
-            return False
+    except Failed:
+        return False
+    finally:
+        nursery.close()
 
 
-def enter() -> socket.socket:
-    """Builds the fence around this process as sys.argv says; returns the channel to the grader."""
-    plan = json.loads(sys.argv[1])
-    channel = socket.socket(fileno=plan["channel"])
+def nurse(run: Callable[[socket.socket], object]) -> None:
+    """What a nursery does: for each plan that comes, it forks a process that enters the fence and runs."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    _die_with_parent(signal.SIGKILL)
+    while True:
+        data, files, _, _ = socket.recv_fds(control, 1 << 16, 2)
+        if not data:
+            return
+        plan = json.loads(data)
+        for library in plan["libraries"]:
+            with suppress(ImportError):
+                importlib.import_module(library)
+        process = os.fork()
+        if not process:
+            control.close()
+            os.setsid()
+            for number in (1, 2):
+                os.dup2(files[1], number)
+            os.close(files[1])
+            channel = socket.socket(fileno=files[0])
+            enter(plan)
+            run(channel)
+            os._exit(0)
+        for file in files:
+            os.close(file)
+        control.sendall(process.to_bytes(8, "big"))
+        control.sendall(_status(process).to_bytes(8, "big"))
+
+
+def _status(process: int) -> int:
+    """Waits for a process; the exit status as a shell says it."""
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return 128 - status if status < 0 else status
+
+
+def _die_with_parent(number: int) -> None:
+    with suppress(AttributeError):  # Linux alone
+        ctypes.CDLL(None).prctl(DEATH_SIGNAL, number, 0, 0, 0)
+
+
+def enter(plan: dict) -> None:
+    """Builds the fence around this process."""
+    os.environ |= {"HOME": plan["folder"], "TMPDIR": plan["folder"]}
     readable = [sys.prefix, sys.base_prefix, str(settings.PACKAGE), str(settings.DATA), *SYSTEM]
     readable = sorted({path for one in readable for path in (one, os.path.realpath(one))}, key=len)
     hidden = [str(settings.PACKAGE / "exercises"), *plan["hidden"]]
@@ -201,13 +293,12 @@ def enter() -> socket.socket:
         Path("/proc/self/oom_score_adj").write_text("1000")
     if plan["kernel"]:
         _isolate(plan["folder"], readable, hidden)
-    elif sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    else:
+        _die_with_parent(signal.SIGKILL)
     os.chdir(plan["folder"])
     _limit(plan["memory"], plan["seconds"])
     readable += ["/proc/self", f"/proc/{os.getpid()}", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices"]
     sys.addaudithook(_guard(readable, [os.path.realpath(one) for one in hidden], plan["folder"]))
-    return channel
 
 
 def _limit(memory: int, seconds: int) -> None:
@@ -249,7 +340,7 @@ def _isolate(folder: str, readable: list[str], hidden: list[str]) -> None:
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     child = os.fork()
     if child:
-        _stand_guard(library, child)
+        _stand_guard(child)
     _mount(library, folder, readable, hidden)
     os.chroot(folder)
     if user:
@@ -263,13 +354,12 @@ def _isolate(folder: str, readable: list[str], hidden: list[str]) -> None:
         _system(library.prctl(option, value, 0, 0, 0))
 
 
-def _stand_guard(library: ctypes.CDLL, child: int) -> None:
+def _stand_guard(child: int) -> None:
     """Waits for the fenced process, and passes its status on; ends it on SIGTERM, or without the grader."""
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
-    library.prctl(DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
+    _die_with_parent(signal.SIGTERM)
     os.closerange(0, FILES)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    os._exit(128 - status if status < 0 else status)
+    os._exit(_status(child))
 
 
 def _mount(library: ctypes.CDLL, folder: str, readable: list[str], hidden: list[str]) -> None:

@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import pkgutil
+import queue
 import re
 import secrets
 import signal
@@ -151,8 +152,16 @@ def _seed_of(hand_in: HandIn) -> int:
     return seed if type(seed) is int else 0
 
 
-def _grade(hand_in: HandIn, court: judge.Court) -> list[Row]:
+def _grade(hand_in: HandIn, court: judge.Court, nurseries: queue.SimpleQueue) -> list[Row]:
     """A row for each exercise of the chapters of a hand-in; one row where no chapter is known."""
+    nursery = nurseries.get()
+    try:
+        return _rows(hand_in, court, nursery)
+    finally:
+        nurseries.put(nursery)
+
+
+def _rows(hand_in: HandIn, court: judge.Court, nursery: fence.Nursery) -> list[Row]:
     notes, rows = list(hand_in.notes), []
     names = [name for chapter in hand_in.chapters for name in check.known(chapter)]
     there = answers.exercises(hand_in.cells)
@@ -163,7 +172,7 @@ def _grade(hand_in: HandIn, court: judge.Court) -> list[Row]:
             judged = judge.Judged(check.Outcome(name, "missing", seen="no cell checks this exercise"))
         else:
             try:
-                judged = court.judge(name, hand_in.cells, _seed_of(hand_in))
+                judged = court.judge(nursery, name, hand_in.cells, _seed_of(hand_in))
             except Exception as error:  # of the grader itself: it is said, and the others are graded
                 seen = f"the grader failed: {type(error).__name__}: {error}"
                 judged = judge.Judged(check.Outcome(name, "not graded", seen=seen))
@@ -197,11 +206,13 @@ def grade(
         _say("this system gives no namespaces: the fence is weaker (README.md says what it does not stop)")
     root = settings.PACKAGE.parent
     hidden = (*(root / one for one in OUTSIDE), folder.resolve(), out.resolve())
-    court = judge.Court(salt, limits, hidden, kernel)
+    court, nurseries = judge.Court(salt, limits), queue.SimpleQueue()
+    for _ in range(workers):
+        nurseries.put(fence.Nursery(answers.PROGRAM, hidden, kernel))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ThreadPoolExecutor(workers) as pool:
         try:
-            pending = {pool.submit(_grade, one, court): one for one in hand_ins}
+            pending = {pool.submit(_grade, one, court, nurseries): one for one in hand_ins}
             for number, done in enumerate(as_completed(pending), start=1):
                 graded = done.result()
                 rows += graded
@@ -212,6 +223,8 @@ def grade(
             pool.shutdown(wait=False, cancel_futures=True)
             fence.close()
             raise
+    while not nurseries.empty():
+        nurseries.get().close()
     rows.sort(key=lambda row: (row.learner, row.file, row.exercise))
     rate = 60 * len(hand_ins) / (time.monotonic() - started)
     with artefact.clear_errors(out):

@@ -7,13 +7,13 @@ fenced process. The references and the checks stay on this side.
 from __future__ import annotations
 
 import builtins
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from ftlib import answers, check, fence
-from ftlib.fence import Failed, Fenced
+from ftlib import check, fence, settings
+from ftlib.fence import Failed, Fenced, Nursery
 
 NO_CALL = "its cell ran to the end, and check.exercise was not called with an answer"
 
@@ -33,14 +33,13 @@ class Court:
 
     salt: str
     limits: fence.Limits
-    hidden: tuple[Path, ...] = ()
-    kernel: bool = True
 
-    def judge(self, name: str, cells: Sequence[str], seed: int = 0) -> Judged:
+    def judge(self, nursery: Nursery, name: str, cells: Sequence[str], seed: int = 0) -> Judged:
         """Judges the answer to an exercise in the code cells of a notebook. seed: the learner's."""
         started, notes = time.monotonic(), []
         try:
-            with Fenced(answers.PROGRAM, self.limits, self.hidden, self.kernel) as process:
+            with Fenced(nursery, self.limits, _libraries(name)) as process:
+                started = time.monotonic()
                 process.send((name, list(cells)))
                 attempt = _attempt(process, notes)
                 outcome = check.judge(name, attempt)
@@ -49,6 +48,12 @@ class Court:
         except Failed as error:
             outcome = check.Outcome(name, error.outcome, seen=str(error))
         return Judged(outcome, round(time.monotonic() - started, 1), notes)
+
+
+def _libraries(name: str) -> set[str]:
+    """What the checks of a chapter import inside functions, since it is heavy: its answers need it, too."""
+    checks = settings.PACKAGE / "exercises" / f"c{name.rpartition('.')[0].replace('.', '_')}.py"
+    return set(re.findall(r"(?m)^ +(?:import|from) ([\w.]+)", checks.read_text(encoding="utf-8")))
 
 
 def _attempt(process: Fenced, notes: list[str]) -> object:
