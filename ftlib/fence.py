@@ -153,6 +153,11 @@ class Fenced:
         plan |= {"folder": self.folder, "libraries": [*libraries]}
         try:
             self.process = nursery.fork(plan, [theirs.fileno(), output])
+        except BaseException:
+            self.channel.close()
+            os.close(self.output)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
         finally:
             theirs.close()
             os.close(output)
