@@ -21,8 +21,8 @@ from typing import NoReturn
 
 from ftlib import check, fence, wire
 
-PROGRAM = "from ftlib import answers, fence; fence.nurse(answers.run)"
-PROBE = "from ftlib import fence, wire; fence.nurse(lambda channel: wire.send(channel, 'in'))"
+PROGRAM = "from ftlib import answers, nursery; nursery.nurse(answers.run)"
+PROBE = "from ftlib import nursery, wire; nursery.nurse(lambda channel: wire.send(channel, 'in'))"
 CALL = re.compile(r"""\bexercise\(\s*["'](\d\.\d\d\.\d+)["']""")
 COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 MAGIC = re.compile(r"^[ \t]*[%!].*$", re.MULTILINE)

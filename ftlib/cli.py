@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ftlib import artefact, claims, data, fence, grade, plot, report, run, settings
+from ftlib import artefact, claims, data, grade, nursery, plot, report, run, settings
 from ftlib.model import load_tokenizer
 from ftlib.settings import WorkbookError
 
@@ -136,7 +136,7 @@ def _claims(options: argparse.Namespace, notebooks: Path) -> int:
 
 
 def _grade(options: argparse.Namespace, notebooks: Path) -> int:
-    limits = fence.Limits(options.seconds, options.memory)
+    limits = nursery.Limits(options.seconds, options.memory)
     return grade.grade(options.folder, options.out, limits, options.workers)
 
 
@@ -198,7 +198,7 @@ def _add_grade(commands: Commands) -> None:
     grading.add_argument(
         "--workers", type=_at_least_one, default=os.cpu_count(), help="hand-ins at the same time (all cores)"
     )
-    limits = fence.Limits()
+    limits = nursery.Limits()
     seconds = {"default": limits.seconds, "help": f"of an exercise ({limits.seconds})"}
     grading.add_argument("--seconds", type=_positive, **seconds)
     memory = {"default": limits.memory_gb, "metavar": "GB", "help": f"of an exercise ({limits.memory_gb})"}

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ftlib import answers, artefact, check, exercises, fence, judge, settings
+from ftlib import answers, artefact, check, exercises, judge, nursery, settings
 from ftlib.settings import WorkbookError
 
 TEMPLATE = Path(__file__).with_name("grades.html")
@@ -154,14 +154,14 @@ def _seed_of(hand_in: HandIn) -> int:
 
 def _grade(hand_in: HandIn, court: judge.Court, nurseries: queue.SimpleQueue) -> list[Row]:
     """A row for each exercise of the chapters of a hand-in; one row where no chapter is known."""
-    nursery = nurseries.get()
+    home = nurseries.get()
     try:
-        return _rows(hand_in, court, nursery)
+        return _rows(hand_in, court, home)
     finally:
-        nurseries.put(nursery)
+        nurseries.put(home)
 
 
-def _rows(hand_in: HandIn, court: judge.Court, nursery: fence.Nursery) -> list[Row]:
+def _rows(hand_in: HandIn, court: judge.Court, home: nursery.Nursery) -> list[Row]:
     notes, rows = list(hand_in.notes), []
     names = [name for chapter in hand_in.chapters for name in check.known(chapter)]
     there = answers.exercises(hand_in.cells)
@@ -172,7 +172,7 @@ def _rows(hand_in: HandIn, court: judge.Court, nursery: fence.Nursery) -> list[R
             judged = judge.Judged(check.Outcome(name, "missing", seen="no cell checks this exercise"))
         else:
             try:
-                judged = court.judge(nursery, name, hand_in.cells, _seed_of(hand_in))
+                judged = court.judge(home, name, hand_in.cells, _seed_of(hand_in))
             except Exception as error:  # of the grader itself: it is said, and the others are graded
                 seen = f"the grader failed: {type(error).__name__}: {error}"
                 judged = judge.Judged(check.Outcome(name, "not graded", seen=seen))
@@ -189,12 +189,12 @@ def _words(text: str) -> str:
 
 
 def grade(
-    folder: Path, out: Path, limits: fence.Limits, workers: int, salt: str = "", kernel: bool = True
+    folder: Path, out: Path, limits: nursery.Limits, workers: int, salt: str = "", kernel: bool = True
 ) -> int:
     """Grades what lies below a folder into out/grades.csv and out/grades.html; returns the exit status.
 
     0: every exercise has an outcome; 1: the grader could not judge some. salt: of the draws, else by chance.
-    kernel: whether to try the kernel's part of the fence. Progress and what is wrong go to stderr.
+    kernel: whether to try the kernel's part of the nursery. Progress and what is wrong go to stderr.
     """
     if sys.platform == "win32":
         raise WorkbookError("grading needs limits that Windows does not have: use Linux, or WSL on Windows")
@@ -202,13 +202,13 @@ def grade(
     hand_ins = collect(folder)
     with artefact.clear_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    if not (kernel := kernel and fence.kernel_keeps(answers.PROBE)):
+    if not (kernel := kernel and nursery.kernel_keeps(answers.PROBE)):
         _say("this system gives no namespaces: the fence is weaker (README.md says what it does not stop)")
     root = settings.PACKAGE.parent
     hidden = (*(root / one for one in OUTSIDE), folder.resolve(), out.resolve())
     court, nurseries = judge.Court(salt, limits), queue.SimpleQueue()
     for _ in range(workers):
-        nurseries.put(fence.Nursery(answers.PROGRAM, hidden, kernel))
+        nurseries.put(nursery.Nursery(answers.PROGRAM, hidden, kernel))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -221,7 +221,7 @@ def grade(
                 _say(f"{number} of {len(hand_ins)} {pending[done].file!r}: {words}")
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
-            fence.close()
+            nursery.close()
             raise
     while not nurseries.empty():
         nurseries.get().close()
@@ -270,7 +270,7 @@ def _plain(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _page(rows: Sequence[Row], salt: str, limits: fence.Limits, kernel: bool) -> str:
+def _page(rows: Sequence[Row], salt: str, limits: nursery.Limits, kernel: bool) -> str:
     """The page: of each chapter a table, learners by exercises."""
     from jinja2 import Environment
 

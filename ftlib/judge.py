@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ftlib import check, fence, settings
-from ftlib.fence import Failed, Fenced, Nursery
+from ftlib import check, settings
+from ftlib.nursery import Failed, Fenced, Limits, Nursery
 
 NO_CALL = "its cell ran to the end, and check.exercise was not called with an answer"
 
@@ -32,7 +32,7 @@ class Court:
     """How answers are judged: on the inputs of a learner's own check, then on others, drawn with the salt."""
 
     salt: str
-    limits: fence.Limits
+    limits: Limits
 
     def judge(self, nursery: Nursery, name: str, cells: Sequence[str], seed: int = 0) -> Judged:
         """Judges the answer to an exercise in the code cells of a notebook. seed: the learner's."""

@@ -7,6 +7,9 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 
 import nbformat
@@ -15,14 +18,14 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import chapters
-from ftlib import answers, check, cli, fence, grade, run
+from ftlib import answers, check, cli, grade, nursery, run
 from ftlib.exercises import c7_01
 from ftlib.settings import PACKAGE
 
 SALT = "grading/"  # the same draws in each run of the tests
 CHAPTER = run.chapters()["7.01"].path
 RIGHT = chapters.solutions(nbformat.read(CHAPTER, as_version=4))
-KERNEL = fence.kernel_keeps(answers.PROBE)
+KERNEL = nursery.kernel_keeps(answers.PROBE)
 CHECKS = PACKAGE / "exercises" / "c7_01.py"
 MARK = "ftlib-left-behind"
 START = "from ftlib import check\nimport os, sys, time"
@@ -348,7 +351,7 @@ class Graded:
         return {row["exercise"]: row for row in self.rows if row["learner"].removeprefix("'") == learner}
 
 
-def graded(folder, limits: fence.Limits, kernel: bool = True) -> Graded:
+def graded(folder, limits: nursery.Limits, kernel: bool = True) -> Graded:
     """Grades what lies in `handed in` of a folder."""
     out, said = folder / "out", io.StringIO()
     with contextlib.redirect_stderr(said):
@@ -375,7 +378,7 @@ def hostile(request, tmp_path_factory) -> tuple[dict[str, Plant], Graded, object
     """The planted hand-ins, graded with the whole fence, and those that the hook alone stops, without it."""
     folder = tmp_path_factory.mktemp(request.param)
     kernel = request.param == "kernel"
-    return hand_in(folder, () if kernel else FALLBACK), graded(folder, fence.Limits(8, 1), kernel), folder
+    return hand_in(folder, () if kernel else FALLBACK), graded(folder, nursery.Limits(8, 1), kernel), folder
 
 
 def test_each_hostile_hand_in_is_reported_rightly_and_stops_no_other(hostile):
@@ -394,7 +397,7 @@ def test_each_hostile_hand_in_is_reported_rightly_and_stops_no_other(hostile):
 
 
 def test_no_process_and_no_folder_of_a_hand_in_is_left(hostile):
-    assert not fence.LIVE
+    assert not nursery.LIVE
     left = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -450,7 +453,7 @@ def test_what_lies_in_the_folder_and_is_no_notebook_is_said(tmp_path):
     (folder / "huge").mkdir()
     with (folder / "huge" / "7_01.ipynb").open("wb") as file:
         file.truncate(21 * 10**6)
-    result = graded(tmp_path, fence.Limits(20, 1.5))
+    result = graded(tmp_path, nursery.Limits(20, 1.5))
     seen = {
         (row["learner"], row["file"], row["outcome"], row["seen"].partition(":")[2] or row["seen"])
         for row in result.rows
@@ -483,7 +486,7 @@ def test_a_copy_made_for_another_learner_says_so_and_its_chapter_is_known_withou
     [found] = grade.collect(tmp_path / "handed in")
     assert (found.chapters, grade._seed_of(found)) == (("7.01",), 7)
     assert found.notes == ("the copy was made for 'ben'",)
-    assert {row["outcome"] for row in graded(tmp_path, fence.Limits()).rows} == {"missing"}
+    assert {row["outcome"] for row in graded(tmp_path, nursery.Limits()).rows} == {"missing"}
 
 
 def test_a_bad_command_is_one_line_and_exit_status_2(tmp_path, capsys):
@@ -504,9 +507,27 @@ def test_what_the_grader_cannot_judge_is_said_and_the_exit_status_is_1(tmp_path,
     exercise = check.Exercise([check.Property("it is sent", broken, "none")], ())
     monkeypatch.setitem(c7_01.EXERCISES, "7.01.2", exercise)
     write(tmp_path / "handed in" / "anna.ipynb", planted(RIGHT["7.01.2"]))
-    result = graded(tmp_path, fence.Limits())
+    result = graded(tmp_path, nursery.Limits())
     assert result.of("anna")["7.01.2"]["outcome"] == "not graded"
     assert result.status == 1
+
+
+def test_an_interrupted_grading_leaves_no_process_and_no_folder(tmp_path):
+    endless = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass\n"
+    write(tmp_path / "handed in" / "anna.ipynb", planted(endless + RIGHT["7.01.2"]))
+    (tmp_path / "own").mkdir()
+    command = [sys.executable, "-m", "ftlib", "grade", tmp_path / "handed in", "--out", tmp_path / "out"]
+    own = os.environ | {"TMPDIR": str(tmp_path / "own"), "PYTHONPATH": str(PACKAGE.parent)}
+    grader = psutil.Popen(command, env=own, stderr=subprocess.PIPE, text=True)
+    deadline, started = time.monotonic() + 60, []
+    while len(started) < 2 + KERNEL and time.monotonic() < deadline:  # the nursery, the guard and the answer
+        time.sleep(0.05)
+        started = grader.children(recursive=True)
+    grader.terminate()
+    assert grader.communicate(timeout=30)[1].splitlines()[-1].startswith("interrupted")
+    assert grader.returncode == 130
+    assert started and psutil.wait_procs(started, timeout=30)[1] == []
+    assert [*(tmp_path / "own").iterdir()] == []
 
 
 @pytest.fixture(scope="module")
@@ -536,7 +557,7 @@ def taught(tmp_path_factory) -> tuple[Graded, dict[str, dict[str, str]]]:
     write(folder / "handed in" / "tensors" / "x.ipynb", [*tensors, asked(LIES, "4.03.3", "rank_needed")])
     needs = asked(FUNCTION.format("assert chosen.chapter == '7.01'"))
     write(folder / "handed in" / "needs" / "x.ipynb", [START, *starting(), needs])
-    return graded(folder, fence.Limits(100, 4)), wrong
+    return graded(folder, nursery.Limits(100, 4)), wrong
 
 
 DIES = """class Deadly(torch.autograd.Function):
