@@ -7,6 +7,7 @@ Four outcomes: passed, not yet, not attempted, cannot check here. What an exerci
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import copy
 import functools
 import importlib
@@ -34,6 +35,10 @@ OPERATIONS = (
     "call getitem setitem iter len bool float int index contains eq ne lt le gt ge neg abs add radd sub rsub "
     "mul rmul matmul rmatmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow and rand or ror"
 )
+
+
+# What the draws of inputs begin with: a grader's, so that they are not those of a learner's own check.
+SALT: contextvars.ContextVar[str] = contextvars.ContextVar("salt", default="")
 
 
 class CannotCheck(Exception):
@@ -131,7 +136,7 @@ def against(reference: Callable, *cases: Case, tries: int = 10) -> list[Property
     """
 
     def differs(case: Case, answer: Callable) -> str | None:
-        drawn = (case.draw(random.Random(f"{case.says}/{number}")) for number in range(tries))
+        drawn = (case.draw(random.Random(f"{SALT.get()}{case.says}/{number}")) for number in range(tries))
         return next(filter(None, (_difference(reference, answer, inputs) for inputs in drawn)), None)
 
     return [Property(case.says, functools.partial(differs, case), case.hint) for case in cases]
@@ -259,14 +264,21 @@ def exercise(name: str, attempt: object, properties: Sequence[Property] | None =
     judge(name, attempt, properties, seed).card().display()
 
 
-def judge(name: str, attempt: object, properties: Sequence[Property] | None = None, seed: int = 0) -> Outcome:
-    """The outcome of a check, as of `exercise`, without showing it.
+def judge(
+    name: str,
+    attempt: object,
+    properties: Sequence[Property] | None = None,
+    seed: int = 0,
+    salt: str = "",
+) -> Outcome:
+    """The outcome of a check, as of `exercise`, without showing it. salt: another one draws other inputs.
 
     >>> even = Property("the number is even", lambda n: f"{n} leaves 1" if n % 2 else None, "try 2")
     >>> [judge("0.00.1", answer, [even]).outcome for answer in (3, 4, todo)]
     ['not yet', 'passed', 'not attempted']
     """
     returned: list[object] = []
+    SALT.set(salt)
     answer = _watched(attempt, returned) if inspect.isfunction(attempt) else attempt
     for part in find(name).of(seed) if properties is None else properties:
         try:

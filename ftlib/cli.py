@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from ftlib import (
     badges,
     claims,
     data,
+    grade,
+    nursery,
     plot,
     presets,
     progress,
@@ -179,6 +182,11 @@ def _badges(options: argparse.Namespace, notebooks: Path) -> int:
     return 0
 
 
+def _grade(options: argparse.Namespace, notebooks: Path) -> int:
+    limits = nursery.Limits(options.seconds, options.memory)
+    return grade.grade(options.folder, options.out, limits, options.workers)
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
@@ -261,11 +269,32 @@ def _add_badges(commands: Commands) -> None:
     stamp.set_defaults(command=_badges)
 
 
+def _positive(text: str) -> float:
+    if not 0 < float(text) < float("inf"):
+        raise ValueError
+    return float(text)
+
+
+def _add_grade(commands: Commands) -> None:
+    grading = commands.add_parser("grade", help="grade the exercises of handed-in notebooks")
+    grading.add_argument("folder", type=Path, help="holds the notebooks: a folder a learner, or a file")
+    grading.add_argument("--out", type=Path, default=Path("grades"), help="where the results go (grades)")
+    grading.add_argument(
+        "--workers", type=_at_least_one, default=os.cpu_count(), help="hand-ins at the same time (all cores)"
+    )
+    limits = nursery.Limits()
+    seconds = {"default": limits.seconds, "help": f"of an exercise ({limits.seconds})"}
+    grading.add_argument("--seconds", type=_positive, **seconds)
+    memory = {"default": limits.memory_gb, "metavar": "GB", "help": f"of an exercise ({limits.memory_gb})"}
+    grading.add_argument("--memory", type=_positive, **memory)
+    grading.set_defaults(command=_grade)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m ftlib", description="Runs the chapters of the Fine-Tuning Workbook.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     learn = (_add_list, _add_run, _add_inspect, _add_claims, _add_progress)
-    teach = (_add_release, _add_sweep, _add_badges)
+    teach = (_add_release, _add_grade, _add_sweep, _add_badges)
     for add in (*learn, *teach):
         add(commands)
     return parser

@@ -320,3 +320,14 @@ def test_a_stub_that_does_not_end_with_its_check_is_found(chapter):
     chapter.cells[2].source += "\nprint(answer)"
     with pytest.raises(AssertionError, match=r"last line of a stub calls check\.exercise"):
         stubs(nbformat.from_dict(chapter))
+
+
+def test_a_grader_s_salt_draws_other_inputs_each_time_the_same():
+    def inputs(salt: str) -> list:
+        seen = []
+        case = check.Case("it is the same", lambda rng: (rng.random(),), "")
+        check.judge("0.00.1", lambda x: seen.append(x) or x, check.against(lambda x: x, case), salt=salt)
+        return seen
+
+    assert inputs("") == inputs("") != inputs("a/") == inputs("a/")
+    assert len({*inputs(""), *inputs("a/"), *inputs("b/")}) == 30

@@ -27,8 +27,8 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 # The house, from the ground up; a module may import what stands on a lower floor.
 FLOORS = [{"plot"}, {"settings"}, {"artefact", "search"}, {"formats", "experiment"}, {"data"}, {"model"}]
 FLOORS += [{"generate"}, {"evaluate"}, {"train"}, {"gateway", "serve"}, {"monitor"}, {"check", "claims"}]
-FLOORS += [{"exercises"}, {"report"}, {"run"}, {"badges", "progress", "release", "presets", "track"}]
-FLOORS += [{"sweep"}, {"cli"}, {"__main__"}]
+FLOORS += [{"exercises", "wire", "fence"}, {"answers", "nursery"}, {"judge", "report"}, {"run"}]
+FLOORS += [{"badges", "progress", "release", "presets", "track"}, {"grade", "sweep"}, {"cli"}, {"__main__"}]
 
 
 def extras():
@@ -184,8 +184,8 @@ def code_lines(path: Path) -> int:
 
 def test_ftlib_stays_small():
     lines = {path.name: code_lines(path) for path in (ROOT / "ftlib").glob("*.py")}
-    # A sixth of it reads files of any kind without losing a row, a tenth serves.
-    assert sum(lines.values()) < 4_500, lines
+    # A seventh of it reads files of any kind without losing a row, a sixth grades what is handed in.
+    assert sum(lines.values()) < 6_000, lines
 
 
 def test_no_function_of_ftlib_is_longer_than_forty_lines():
