@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ftlib import artefact, claims, data, plot, presets, report, run, settings, sweep
+from ftlib import artefact, claims, data, plot, presets, release, report, run, settings, sweep
 from ftlib.model import load_tokenizer
 from ftlib.settings import WorkbookError
 
@@ -145,6 +145,17 @@ def _claims(options: argparse.Namespace, notebooks: Path) -> int:
     return 0
 
 
+def _release(options: argparse.Namespace, notebooks: Path) -> int:
+    made = release.release(options.out, [*options.learner, *release.read_names(options.learners)], notebooks)
+    seeds = [one.seed for one in made]
+    for one in made:
+        if seeds.count(one.seed) > 1:
+            print(f"{one.learner} has the numbers of another learner: seed {one.seed}", file=sys.stderr)
+    listed = f"; learners.csv names {len(made)} folders and their seeds" if made[0].learner else ""
+    print(f"{options.out}: all chapters without solutions and outputs{listed}")
+    return 0
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
@@ -204,9 +215,18 @@ def _add_claims(commands: Commands) -> None:
     ledger.set_defaults(command=_claims)
 
 
+def _add_release(commands: Commands) -> None:
+    copies = commands.add_parser("release", help="learner copies of all chapters, without solutions")
+    copies.add_argument("out", type=Path, help="a new or empty folder for the copies")
+    named = {"action": "append", "default": [], "metavar": "NAME"}
+    copies.add_argument("--learner", **named, help="a copy of this learner's own; may be repeated")
+    copies.add_argument("--learners", type=Path, metavar="FILE", help="more learners, a name a line")
+    copies.set_defaults(command=_release)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m ftlib", description="Runs the chapters of the Fine-Tuning Workbook.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_list, _add_run, _add_sweep, _add_inspect, _add_claims):
+    for add in (_add_list, _add_run, _add_sweep, _add_inspect, _add_claims, _add_release):
         add(commands)
     return parser
