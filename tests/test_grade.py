@@ -263,6 +263,9 @@ def plants(out) -> dict[str, Plant]:
         ),
         "=cmd|' calc'!A0": Plant(planted("def increase(values):\n    return '=1+1'"), "not yet"),
         "<script>alert(1)": Plant(planted(RIGHT["7.01.2"]), "passed"),
+        "closes the channel": Plant(
+            does("os.closerange(3, 30); time.sleep(60)"), "failed", "closed the grader's channel"
+        ),
         "leaves a process": Plant(
             planted(
                 PAST_THE_HOOK
@@ -271,6 +274,9 @@ def plants(out) -> dict[str, Plant]:
             "passed",
         ),
     }
+    *start, last = found["leaves a process"].cells
+    ends = [*start, last.replace("return sum", "os._exit(0)\n    return sum")]
+    found["leaves a process and ends"] = Plant(ends, "failed", "process ended")
     if KERNEL:
         found["reads past the hook"] = Plant(
             planted(
@@ -323,6 +329,7 @@ FALLBACK = (
     "the reference",
     "junk",
     "leaves a process",
+    "leaves a process and ends",
 )
 
 
