@@ -81,6 +81,8 @@ def collect(folder: Path) -> list[HandIn]:
 
     def closed(error: OSError) -> None:
         inner = Path(error.filename).relative_to(folder)
+        if not inner.parts:
+            raise WorkbookError(f"{folder} cannot be read: {error.strerror}")
         found.append(HandIn(inner.parts[0], str(inner), wrong=f"unreadable folder: {error.strerror}"))
 
     for place, folders, files in os.walk(folder, onerror=closed):
