@@ -6,11 +6,13 @@ Four outcomes: passed, not yet, not attempted, cannot check here. What an exerci
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import copy
 import functools
 import importlib
 import inspect
+import itertools
 import math
 import numbers
 import random
@@ -87,11 +89,30 @@ class Exercise:
     planted: pairs (source that replaces the stub, `says` of the property that must catch it). The suite also
     changes the solution in one place, again and again: equivalent names the changes (`line -> line`) that
     leave what it does as it is, each with the reason.
+    drawn: the question of a seed, where it has numbers that may be others (see `asked`).
     """
 
     properties: Sequence[Property]
     planted: Sequence[tuple[str, str]]
     equivalent: Mapping[str, str] = field(default_factory=dict)
+    drawn: Callable[[int], Question] | None = None
+
+    def of(self, seed: int) -> Sequence[Property]:
+        """The properties for the numbers of a seed; with 0 those of the chapter."""
+        return self.drawn(seed).properties if self.drawn else self.properties
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an exercise asks with certain numbers.
+
+    texts: the pieces of its Markdown, hint and solution that hold the numbers, in one order for all numbers.
+    due: the right answer. properties: as of `Exercise`.
+    """
+
+    texts: Sequence[str]
+    due: object
+    properties: Sequence[Property]
 
 
 @dataclass(frozen=True)
@@ -121,15 +142,42 @@ def against(reference: Callable, *cases: Case, tries: int = 10) -> list[Property
     return [Property(case.says, functools.partial(differs, case), case.hint) for case in cases]
 
 
-def value(due: object, says: str, hint: str, mistakes: Mapping[object, str]) -> list[Property]:
-    """Properties of an answer that is a value: wrong values with hints of their own come first."""
+def value(due: object, says: str, hint: str, mistakes: Mapping[str, object]) -> list[Property]:
+    """Properties of an answer that is a value: wrong values with hints of their own come first.
+
+    mistakes: hint -> the wrong value that it is for. ValueError: two of all these values are alike.
+    """
+    if any(apart(*two) is None for two in itertools.combinations([due, *mistakes.values()], 2)):
+        raise ValueError("two of the values are alike")
 
     def said(answer: object, wrong: object = None) -> str | None:
         right = apart(answer, due) is None if wrong is None else apart(answer, wrong) is not None
         return None if right else f"you said {_show(answer)}"
 
-    known = [Property(says, functools.partial(said, wrong=wrong), why) for wrong, why in mistakes.items()]
+    known = [Property(says, functools.partial(said, wrong=wrong), why) for why, wrong in mistakes.items()]
     return [*known, Property(says, said, hint)]
+
+
+def asked(
+    question: Callable[..., Question],
+    usual: tuple,
+    draw: Callable[[random.Random], tuple],
+    planted: Sequence[tuple[str, str]],
+) -> Exercise:
+    """An exercise with numbers in it: `usual` in the chapter, those that `draw` draws for a learner's seed.
+
+    Numbers are drawn again where the answer would be the usual one, or `value` cannot tell two answers apart.
+    """
+    first = question(*usual)
+
+    def drawn(seed: int) -> Question:
+        rng, found = random.Random(seed), first
+        while seed and apart(found.due, first.due) is None:
+            with contextlib.suppress(ValueError):
+                found = question(*draw(rng))
+        return found
+
+    return Exercise(first.properties, planted, drawn=drawn)
 
 
 def apart(seen: object, due: object, place: str = "the answer") -> str | None:
@@ -206,19 +254,24 @@ class Outcome:
         return plot.card(title, lines, COLORS[self.outcome], {CHECK_MIME: asdict(self)})
 
 
-def exercise(name: str, attempt: object, properties: Sequence[Property] | None = None) -> None:
+def exercise(name: str, attempt: object, properties: Sequence[Property] | None = None, seed: int = 0) -> None:
     """Checks an answer and shows the outcome; the output also carries it as JSON, for instructors.
 
     name: "4.01.2", the second exercise of chapter 4.01. attempt: a value, a function or a class.
-    properties: those of `ftlib.exercises` unless given. Raises WorkbookError for an unknown name only.
+    properties: those of `ftlib.exercises` unless given. seed: of the learner whose numbers the
+    exercise has; 0 for those of the chapter. Raises WorkbookError for an unknown name only.
     """
-    judge(name, attempt, properties).card().display()
+    judge(name, attempt, properties, seed).card().display()
 
 
 def judge(
-    name: str, attempt: object, properties: Sequence[Property] | None = None, salt: str = ""
+    name: str,
+    attempt: object,
+    properties: Sequence[Property] | None = None,
+    seed: int = 0,
+    salt: str = "",
 ) -> Outcome:
-    """The outcome of a check, without showing it. salt: another one draws other inputs.
+    """The outcome of a check, as of `exercise`, without showing it. salt: another one draws other inputs.
 
     >>> even = Property("the number is even", lambda n: f"{n} leaves 1" if n % 2 else None, "try 2")
     >>> [judge("0.00.1", answer, [even]).outcome for answer in (3, 4, todo)]
@@ -227,7 +280,7 @@ def judge(
     returned: list[object] = []
     SALT.set(salt)
     answer = _watched(attempt, returned) if inspect.isfunction(attempt) else attempt
-    for part in find(name).properties if properties is None else properties:
+    for part in find(name).of(seed) if properties is None else properties:
         try:
             if _is_placeholder(attempt):
                 raise _NotAttempted

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ftlib import artefact, claims, data, grade, nursery, plot, report, run, settings
+from ftlib import artefact, claims, data, grade, nursery, plot, release, report, run, settings
 from ftlib.model import load_tokenizer
 from ftlib.settings import WorkbookError
 
@@ -140,6 +140,17 @@ def _grade(options: argparse.Namespace, notebooks: Path) -> int:
     return grade.grade(options.folder, options.out, limits, options.workers)
 
 
+def _release(options: argparse.Namespace, notebooks: Path) -> int:
+    made = release.release(options.out, [*options.learner, *release.read_names(options.learners)], notebooks)
+    seeds = [one.seed for one in made]
+    for one in made:
+        if seeds.count(one.seed) > 1:
+            print(f"{one.learner} has the numbers of another learner: seed {one.seed}", file=sys.stderr)
+    listed = f"; learners.csv names {len(made)} folders and their seeds" if made[0].learner else ""
+    print(f"{options.out}: all chapters without solutions and outputs{listed}")
+    return 0
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
@@ -206,9 +217,18 @@ def _add_grade(commands: Commands) -> None:
     grading.set_defaults(command=_grade)
 
 
+def _add_release(commands: Commands) -> None:
+    copies = commands.add_parser("release", help="learner copies of all chapters, without solutions")
+    copies.add_argument("out", type=Path, help="a new or empty folder for the copies")
+    named = {"action": "append", "default": [], "metavar": "NAME"}
+    copies.add_argument("--learner", **named, help="a copy of this learner's own; may be repeated")
+    copies.add_argument("--learners", type=Path, metavar="FILE", help="more learners, a name a line")
+    copies.set_defaults(command=_release)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m ftlib", description="Runs the chapters of the Fine-Tuning Workbook.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_list, _add_run, _add_inspect, _add_claims, _add_grade):
+    for add in (_add_list, _add_run, _add_inspect, _add_claims, _add_release, _add_grade):
         add(commands)
     return parser

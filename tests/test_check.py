@@ -182,9 +182,10 @@ def test_numbers_are_alike_to_four_digits_and_everything_else_exactly(seen, due,
 
 
 def test_an_answer_that_is_a_value_hears_the_hint_for_its_mistake():
-    mistakes = {3: "the ends count too", 4: "so does the last"}
+    mistakes = {"the ends count too": 3, "so does the last": 4}
     properties = check.value(5, "all are counted", "count again", mistakes)
-    for said, hint in {**mistakes, **dict.fromkeys((6, "5", True), "count again")}.items():
+    heard = {wrong: hint for hint, wrong in mistakes.items()}
+    for said, hint in {**heard, **dict.fromkeys((6, "5", True), "count again")}.items():
         outcome = judge(said, *properties)
         assert (outcome.outcome, outcome.hint, outcome.seen) == ("not yet", hint, f"you said {said!r}")
     assert judge(5, *properties).outcome == "passed"

@@ -27,8 +27,8 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 # The house, from the ground up; a module may import what stands on a lower floor.
 FLOORS = [{"plot"}, {"settings"}, {"artefact", "search"}, {"formats", "experiment"}, {"data"}, {"model"}]
 FLOORS += [{"generate"}, {"evaluate"}, {"train"}, {"gateway", "serve"}, {"monitor"}, {"check", "claims"}]
-FLOORS += [{"exercises", "wire", "fence"}, {"answers", "nursery"}, {"judge"}, {"grade", "report"}, {"run"}]
-FLOORS += [{"cli"}, {"__main__"}]
+FLOORS += [{"exercises", "wire", "fence"}, {"answers", "nursery"}, {"judge", "report"}, {"run"}, {"release"}]
+FLOORS += [{"grade"}, {"cli"}, {"__main__"}]
 
 
 def extras():

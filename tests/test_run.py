@@ -93,7 +93,7 @@ def command(notebooks, tmp_path, monkeypatch, capfd):
 def folders(out):
     """What lies in a folder, but locks and the page of the last run."""
     names = {path.name for path in out.iterdir()} if out.exists() else set()
-    return sorted(name for name in names - {run.PAGE} if not name.endswith(".lock"))
+    return sorted(name for name in names - {cli.PAGE} if not name.endswith(".lock"))
 
 
 def test_a_run_leaves_the_executed_notebook_a_manifest_the_figures_and_a_page(command, notebooks, tmp_path):

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import random
 
-from ftlib.check import Case, Exercise, Property, against
+from ftlib.check import Case, Exercise, Property, Question, against, asked
 
 # 0.01.1 · verdicts from intervals
 
-DUE = {
-    "[0.05, 0.11]": ("better", "all of it lies above 0, and beyond the margin"),
-    "[-0.03, 0.09]": ("undecided", "it holds 0, and reaches beyond the margin on both sides"),
-    "[-0.01, 0.01]": ("equal", "all of it lies between -0.02 and 0.02: no difference that matters"),
+WHY = {
+    "better": "all of it lies above 0, and beyond the margin",
+    "worse": "all of it lies below 0, and beyond the margin",
+    "undecided": "it holds 0, and reaches beyond the margin on both sides",
+    "equal": "all of it lies between -0.02 and 0.02: no difference that matters",
 }
 THREE = "there is a verdict for each of three intervals"
 
 
 def _three(answer: object) -> str | None:
-    whole = isinstance(answer, list) and len(answer) == len(DUE)
+    whole = isinstance(answer, list) and len(answer) == 3
     return None if whole else f"you gave {answer!r:.60}"
 
 
@@ -30,6 +31,37 @@ def _verdict(place: int, due: str):
 
 def _says(interval: str) -> str:
     return f"the verdict on {interval} follows from its ends"
+
+
+def three_verdicts(*of: tuple[str, float, float]) -> Question:
+    """Three verdicts, each with the ends of an interval that has it."""
+    due = [verdict for verdict, _, _ in of]
+    shown = [f"[{low:g}, {high:g}]" for _, low, high in of]
+    return Question(
+        ["{}, {} and {}".format(*shown), "[{}]".format(", ".join(f'"{verdict}"' for verdict in due))],
+        due,
+        [
+            Property(THREE, _three, 'write a list of three texts: ["better", ...]'),
+            *(
+                Property(_says(interval), _verdict(place, verdict), WHY[verdict])
+                for place, (interval, verdict) in enumerate(zip(shown, due, strict=True))
+            ),
+        ],
+    )
+
+
+def _intervals(rng: random.Random):
+    """Draws one interval clear of 0, one that is undecided and one that is equal, in any order."""
+    near, width, far = rng.randint(3, 8), rng.randint(3, 9), rng.randint(3, 9)
+    three = [
+        ("better", near / 100, (near + width) / 100),
+        ("worse", -(near + width) / 100, -near / 100),
+        ("undecided", -far / 100, rng.randint(3, 9) / 100),
+        ("equal", -rng.randint(1, 3) / 200, rng.randint(1, 3) / 200),
+    ]
+    del three[rng.randint(0, 1)]
+    rng.shuffle(three)
+    return three
 
 
 # 0.01.2 · how wide an interval is
@@ -99,14 +131,10 @@ NONE = "without an answer the mask is 0 throughout"
 MASK = "def mask_of(tokens):\n"
 
 EXERCISES = {
-    "0.01.1": Exercise(
-        [
-            Property(THREE, _three, 'write a list of three texts: ["better", ...]'),
-            *(
-                Property(_says(interval), _verdict(place, due), why)
-                for place, (interval, (due, why)) in enumerate(DUE.items())
-            ),
-        ],
+    "0.01.1": asked(
+        three_verdicts,
+        (("better", 0.05, 0.11), ("undecided", -0.03, 0.09), ("equal", -0.01, 0.01)),
+        _intervals,
         planted=[
             ('three_verdicts = "better"', THREE),
             ('three_verdicts = ["better", "undecided"]', THREE),

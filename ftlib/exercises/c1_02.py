@@ -4,21 +4,45 @@ from __future__ import annotations
 
 import random
 
-from ftlib.check import Case, Exercise, against, value
+from ftlib.check import Case, Exercise, Question, against, asked, value
 
 # 1.02.1 · who may look at whom in a packed row
 
 PAIRS = "a token looks at itself and at those before it in its own document"
-MISCOUNTS = {
-    45: "a token of one document never looks into another: count each document on its own",
-    55: "the padding looks at nobody, and no document looks into another",
-    29: "no token looks at a later one: count half of each square, and its diagonal",
-    81: "no token looks at a later one, nor into another document",
-    10: "each token also looks at itself",
-    36: "each token also looks at itself, and none looks into another document",
-    9: "a token also looks at those before it in its document",
-    20: "the padding looks at nobody",
-}
+HOW_MANY = "a document of n tokens has n (n + 1) / 2 pairs: add up the three"
+PLACES = "tenth eleventh twelfth thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth"
+
+
+def pairs_allowed(*lengths: int) -> Question:
+    """Three documents of so many tokens, 9 or more together, and one place of padding."""
+    used = sum(lengths)
+    pairs = [length * (length + 1) // 2 for length in lengths]
+    mistakes = {
+        "a token of one document never looks into another: count each document on its own": (
+            used * (used + 1) // 2
+        ),
+        "the padding looks at nobody, and no document looks into another": (used + 1) * (used + 2) // 2,
+        "no token looks at a later one: count half of each square, and its diagonal": (
+            sum(length**2 for length in lengths)
+        ),
+        "no token looks at a later one, nor into another document": used**2,
+        "each token also looks at itself": sum(pairs) - used,
+        "each token also looks at itself, and none looks into another document": used * (used - 1) // 2,
+        "a token also looks at those before it in its document": used,
+        "the padding looks at nobody": sum(pairs) + 1,
+    }
+    documents = "{}, {} and {} tokens".format(*lengths)
+    texts = [
+        f"Documents of {documents} share a row of {used + 1}, kept apart; the "
+        f"{PLACES.split()[used - 9]} token is padding.",
+        "{} + {} + {}  # n (n + 1) / 2 for ".format(*pairs) + documents,
+    ]
+    return Question(texts, sum(pairs), value(sum(pairs), PAIRS, HOW_MANY, mistakes))
+
+
+def _lengths(rng: random.Random):
+    return sorted(rng.sample(range(2, 8), 3))
+
 
 # 1.02.2 · one row a message, and none where replies disagree
 
@@ -188,10 +212,7 @@ WRONG_ROWS_PACKED = _wrong(
 )
 
 EXERCISES = {
-    "1.02.1": Exercise(
-        value(19, PAIRS, "a document of n tokens has n (n + 1) / 2 pairs: add up the three", MISCOUNTS),
-        planted=WRONG_COUNTS,
-    ),
+    "1.02.1": asked(pairs_allowed, (2, 3, 4), _lengths, WRONG_COUNTS),
     "1.02.2": Exercise(
         against(
             consistent,

@@ -5,20 +5,45 @@ from __future__ import annotations
 import itertools
 import random
 
-from ftlib.check import Case, Exercise, against, value
+from ftlib.check import Case, Exercise, Question, against, asked, value
 
 # 2.01.1 · the parameters of a block
 
 COUNTED = "all matrices of attention and MLP are counted, each with its own shape"
-MISCOUNTS = {
-    40_960: "keys and values have 2 heads: their matrices map 64 numbers to 32",
-    12_288: "the MLP counts too: three matrices of 64 × 128",
-    24_576: "attention counts too: query, key, value, output",
-    28_672: "the MLP has three matrices, not two",
-    32_768: "the output of attention is a matrix, too: 64 × 64",
-    34_816: "keys and values have a matrix each",
-    36_992: "leave the norms out",
-}
+
+
+def block_parameters(heads: int, head_width: int, shared: int, inner: int) -> Question:
+    """A block of so many heads; keys and values have fewer, `shared`; its MLP is `inner` wide."""
+    width, narrow = heads * head_width, shared * head_width
+    square, mapped, mlp = width * width, width * narrow, width * inner
+    due = 2 * square + 2 * mapped + 3 * mlp
+    mistakes = {
+        f"keys and values have {shared} heads: their matrices map {width} numbers to {narrow}": (
+            4 * square + 3 * mlp
+        ),
+        f"the MLP counts too: three matrices of {width} × {inner}": due - 3 * mlp,
+        "attention counts too: query, key, value, output": 3 * mlp,
+        "the MLP has three matrices, not two": due - mlp,
+        f"the output of attention is a matrix, too: {width} × {width}": due - square,
+        "keys and values have a matrix each": due - mapped,
+        "leave the norms out": due + 2 * width,
+    }
+    shapes = f"query and output: {width} × {width} each; key and value: {width} × {narrow} each"
+    texts = [
+        f"A block has width {width} and {heads} heads of width {head_width}. Keys and values have {shared} "
+        f"heads. Its MLP has three matrices, {width} × {inner} each way.",
+        f"Query and output map {width} numbers to {width}. Key and value map {width} to {shared} × "
+        f"{head_width}.",
+        f"2 * {width} * {width} + 2 * {width} * {narrow} + 3 * {width} * {inner}",
+    ]
+    return Question(texts, due, value(due, COUNTED, shapes, mistakes))
+
+
+def _block(rng: random.Random):
+    heads, shared = rng.choice(((4, 2), (6, 2), (6, 3), (8, 2), (8, 4)))
+    head_width = rng.choice((4, 8, 16))
+    return heads, head_width, shared, rng.choice((2, 3, 4)) * heads * head_width
+
 
 # 2.01.2 · the bytes of the cache
 
@@ -86,6 +111,13 @@ def _wrong(head: str, answers: dict[str, str]) -> list[tuple[str, str]]:
     return [(f"{head}\n{body}", says) for body, says in answers.items()]
 
 
+WRONG_COUNTS = [
+    (f"block_parameters = {wrong}", COUNTED)
+    for wrong in (
+        *(40_960, 12_288, 24_576, 28_672, 32_768, 34_816, 36_992, 0, 36_800, 73_728),
+        *("'36864'", "[36864]", "True"),
+    )
+]
 WRONG_SIZES = _wrong(
     "def cache_size(blocks, heads, shared_heads, head_width, tokens):",
     {
@@ -128,13 +160,7 @@ WRONG_FITS = _wrong(
 )
 
 EXERCISES = {
-    "2.01.1": Exercise(
-        value(36_864, COUNTED, "query and output: 64 × 64 each; key and value: 64 × 32 each", MISCOUNTS),
-        planted=[
-            *((f"block_parameters = {wrong}", COUNTED) for wrong in (*MISCOUNTS, 0, 36_800, 73_728)),
-            *((f"block_parameters = {wrong}", COUNTED) for wrong in ("'36864'", "[36864]", "True")),
-        ],
-    ),
+    "2.01.1": asked(block_parameters, (4, 16, 2, 128), _block, WRONG_COUNTS),
     "2.01.2": Exercise(
         against(
             cache_size,

@@ -5,21 +5,43 @@ from __future__ import annotations
 import math
 import random
 
-from ftlib.check import Case, Exercise, against, value
+from ftlib.check import Case, Exercise, Question, against, asked, value
 
 # 4.01.1 · how many tokens carry loss
 
 COUNTED = "the assistant's tokens and its end marks are counted"
 END_MARKS = "each answer ends with a mark that carries loss"
-MISCOUNTS = {
-    3: "a space that begins an answer and the mark that ends it carry loss too",
-    5: END_MARKS + ", and begins with a space that does",
-    4: "both answers carry loss: count in both",
-    6: "both answers end with a mark, and both marks carry loss",
-    9: "the marks that say who speaks carry no loss",
-    17: "the user's tokens carry no loss",
-    22: "most of these tokens carry no loss: which does the assistant write?",
-}
+
+
+def tokens_with_loss(*sums: tuple[int, int]) -> Question:
+    """A conversation of two turns, in each of which two numbers are added."""
+    asked_for, answers = [f"{one}+{other}?" for one, other in sums], [str(sum(two)) for two in sums]
+    digits, user = len("".join(answers)), len("".join(asked_for)) + 2
+    due = digits + 4  # with a space and an end mark for each answer
+    mistakes = {
+        "a space that begins an answer and the mark that ends it carry loss too": digits,
+        f"{END_MARKS}, and begins with a space that does": digits + 2,
+        "both answers carry loss: count in both": len(answers[1]) + 2,
+        "both answers end with a mark, and both marks carry loss": due - 1,
+        "the marks that say who speaks carry no loss": due + 2,
+        "the user's tokens carry no loss": due + user,
+        "most of these tokens carry no loss: which does the assistant write?": due + user + 5,
+    }
+    turns = zip(asked_for, answers, strict=True)
+    first, second = ("▁ " + " ".join(answer) for answer in answers)
+    texts = [
+        "<|bos|>" + "".join(f"<|user|>{what}<|assistant|>{answer}<|eos|>" for what, answer in turns),
+        f"{due}  # {first} <|eos|> and {second} <|eos|>",
+    ]
+    hint = f"count {first}, {second} and both end marks, nothing else"
+    return Question(texts, due, value(due, COUNTED, hint, mistakes))
+
+
+def _sums(rng: random.Random):
+    """Draws two sums, each with an answer of one to five digits."""
+    answers = (rng.randint(10**digits // 10 + 1, 10**digits - 1) for digits in rng.choices(range(1, 6), k=2))
+    return [(part := rng.randint(1, answer - 1), answer - part) for answer in answers]
+
 
 # 4.01.2 · the loss of the next token
 
@@ -287,10 +309,7 @@ WRONG_ROWS = _wrong(
 )  # fmt: skip
 
 EXERCISES = {
-    "4.01.1": Exercise(
-        value(7, COUNTED, "count ▁ 2, ▁ 1 8 and both end marks, nothing else", MISCOUNTS),
-        planted=WRONG_COUNTS,
-    ),
+    "4.01.1": asked(tokens_with_loss, ((1, 1), (9, 9)), _sums, WRONG_COUNTS),
     "4.01.2": Exercise(
         against(
             next_token_loss,

@@ -5,22 +5,41 @@ from __future__ import annotations
 import itertools
 import random
 
-from ftlib.check import Case, Exercise, against, value
+from ftlib.check import Case, Exercise, Question, against, asked, value
 
 # 4.03.1 · how many numbers are trained
 
 COUNTED = "A and B of each of the three layers are counted, and nothing else"
-MISCOUNTS = {
-    6144: "these are the numbers of the full matrices, which stay frozen",
-    768: "these are the A alone: each layer has a B of outputs × rank, too",
-    384: "these are the B alone: each layer has an A of rank × inputs, too",
-    512: "this is q alone: k and v are trained, too",
-    832: "k and v are two layers of the same shape: count both",
-    1536: "k and v have 16 outputs, not 64",
-    288: "the narrow middle has 4 places: multiply by the rank",
-    2304: "α / rank scales the update and trains nothing: leave it out",
-    9216: "α is not trained: leave it out",
-}
+
+
+def trained_numbers(width: int, narrow: int, rank: int, alpha: int) -> Question:
+    """LoRA on q, which maps `width` numbers to `width`, and on k and v, which map them to `narrow`."""
+    wide, small = rank * (width + width), rank * (width + narrow)
+    due = wide + 2 * small
+    mistakes = {
+        "these are the numbers of the full matrices, which stay frozen": width * (width + 2 * narrow),
+        "these are the A alone: each layer has a B of outputs × rank, too": 3 * rank * width,
+        "these are the B alone: each layer has an A of rank × inputs, too": rank * (width + 2 * narrow),
+        "this is q alone: k and v are trained, too": wide,
+        "k and v are two layers of the same shape: count both": wide + small,
+        f"k and v have {narrow} outputs, not {width}": 3 * wide,
+        f"the narrow middle has {rank} places: multiply by the rank": due // rank,
+        "α / rank scales the update and trains nothing: leave it out": due * alpha // rank,
+        "α is not trained: leave it out": due * alpha,
+    }
+    hint = f"q has {rank} · ({width} + {width}), k and v have {rank} · ({width} + {narrow}) each"
+    texts = [
+        f"block of width {width}, `q` maps {width} numbers to {width}, and `k` and `v` map {width} to "
+        f"{narrow} each. LoRA of rank {rank} and α {alpha} is put on",
+        f"{rank} * ({width} + {width}) + 2 * {rank} * ({width} + {narrow})",
+    ]
+    return Question(texts, due, value(due, COUNTED, hint, mistakes))
+
+
+def _layers(rng: random.Random):
+    width, rank = rng.choice((32, 48, 64, 80, 96, 128)), rng.choice((2, 4, 8))
+    return width, width // rng.choice((4, 8)), rank, rank * rng.choice((2, 4))
+
 
 # 4.03.2 · a merged weight
 
@@ -99,7 +118,10 @@ def _wrong(head: str, answers: dict[str, str]) -> list[tuple[str, str]]:
 
 WRONG_COUNTS = [
     (f"trained_numbers = {wrong}", COUNTED)
-    for wrong in (*MISCOUNTS, 0, 576, 1024, 1151, "True", "'1152'", "[1152]", "4 * 3 * (64 + 64)")
+    for wrong in (
+        *(6144, 768, 384, 512, 832, 1536, 288, 2304, 9216, 0, 576, 1024, 1151),
+        *("True", "'1152'", "[1152]", "4 * 3 * (64 + 64)"),
+    )
 ]
 WRONG_WEIGHTS = _wrong(
     "def merged_weight(weight, down, up, alpha):",
@@ -167,10 +189,7 @@ WRONG_RANKS = _wrong(
 )
 
 EXERCISES = {
-    "4.03.1": Exercise(
-        value(1152, COUNTED, "q has 4 · (64 + 64), k and v have 4 · (64 + 16) each", MISCOUNTS),
-        planted=WRONG_COUNTS,
-    ),
+    "4.03.1": asked(trained_numbers, (64, 16, 4, 8), _layers, WRONG_COUNTS),
     "4.03.2": Exercise(
         against(
             merged_weight,

@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable
 
-from ftlib.check import Case, Exercise, Property, against, value
+from ftlib.check import Case, Exercise, Property, Question, against, asked, value
 
 # 5.01.1 · a perplexity by hand
 
 PERPLEXITY = "the perplexity is e to the mean surprise, which is one over the geometric mean"
-MISTAKES = {
-    512: "this is one over the product of the three: a perplexity is a mean for one token",
-    1 / 512: "this is the product of the three: a perplexity is one over their geometric mean",
-    0.125: "this is the geometric mean of the probabilities: the perplexity is one over it",
-    3: "three bits a token: raise 2 to this power",
-    9: "this is the whole surprise in bits: share it out over three tokens, then raise 2 to that power",
-    math.log(8): "this is the mean surprise in nats: raise e to this power",
-    70 / 3: "this is the mean of 2, 4 and 64: take the mean of the surprises instead",
-    3 / (1 / 2 + 1 / 4 + 1 / 64): "this is one over the mean probability: take the mean of the logarithms",
-    math.exp(3): "the mean surprise is 3 bits: raise 2 to this power, or take nats",
-}
+
+
+def perplexity_of_three(*inverses: int) -> Question:
+    """Tokens of probability 1 / x each; the product of the three x is the cube of a whole number."""
+    product = math.prod(inverses)
+    due = round(product ** (1 / 3))
+    bits = math.log2(due)
+    mistakes = {
+        "this is one over the product of the three: a perplexity is a mean for one token": product,
+        "this is the product of the three: a perplexity is one over their geometric mean": 1 / product,
+        "this is the geometric mean of the probabilities: the perplexity is one over it": 1 / due,
+        "this is the mean surprise in bits: raise 2 to this power": bits,
+        "this is the whole surprise in bits: share it out over three tokens, then raise 2 to that power": (
+            3 * bits
+        ),
+        "this is the mean surprise in nats: raise e to this power": math.log(due),
+        "this is the mean of {}, {} and {}: take the mean of the surprises instead".format(*inverses): (
+            sum(inverses) / 3
+        ),
+        "this is one over the mean probability: take the mean of the logarithms": (
+            3 / sum(1 / inverse for inverse in inverses)
+        ),
+        f"the mean surprise is {bits:.3g} bits: raise 2 to this power, or take nats": math.exp(bits),
+    }
+    texts = [
+        "probabilities 1/{}, 1/{} and 1/{}".format(*inverses),
+        "({} * {} * {}) ** (1 / 3)  # {}".format(*inverses, due),
+    ]
+    hint = "multiply the three, take the cube root, and one over that"
+    return Question(texts, due, value(due, PERPLEXITY, hint, mistakes))
+
+
+def _inverses(rng: random.Random):
+    """Draws three different numbers of at most 100 whose product is a cube."""
+    cube = rng.choice((4, 6, 9, 10, 12, 15, 18, 20)) ** 3
+    factors = [number for number in range(2, 101) if cube % number == 0]
+    pairs = [pair for pair in itertools.combinations(factors, 2) if cube / math.prod(pair) in factors]
+    one, other = rng.choice([pair for pair in pairs if cube > math.prod(pair) * pair[1]])
+    return one, other, cube // (one * other)
+
 
 # 5.01.2 · bits a byte
 
@@ -135,14 +165,16 @@ def _wrong(head: str, answers: dict[str, str]) -> list[tuple[str, str]]:
     return [(f"{head}\n    {body}", says) for body, says in answers.items()]
 
 
+WRONG_PERPLEXITIES = [
+    (f"perplexity_of_three = {wrong}", PERPLEXITY)
+    for wrong in (
+        *(512, 1 / 512, 0.125, 3, 9, math.log(8), 70 / 3, 48 / 12.25, math.exp(3)),
+        *(0, 4, 16, -8, "'8'", "[8]", "2 * 4 * 64 / 3"),
+    )
+]
+
 EXERCISES = {
-    "5.01.1": Exercise(
-        value(8, PERPLEXITY, "multiply the three, take the cube root, and one over that", MISTAKES),
-        planted=[
-            (f"perplexity_of_three = {wrong}", PERPLEXITY)
-            for wrong in (*MISTAKES, 0, 4, 16, -8, "'8'", "[8]", "2 * 4 * 64 / 3")
-        ],
-    ),
+    "5.01.1": asked(perplexity_of_three, (2, 4, 64), _inverses, WRONG_PERPLEXITIES),
     "5.01.2": Exercise(
         against(
             bits_per_byte,

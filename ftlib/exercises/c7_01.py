@@ -6,17 +6,36 @@ import itertools
 import random
 import re
 
-from ftlib.check import Case, Exercise, against, value
+from ftlib.check import Case, Exercise, Question, against, asked, value
 
 # 7.01.1 · a percentile of a day
 
 DONE = "within p95, at least 95 % of the requests are done"
-MISTAKES = {
-    4: "38 of 40 are exactly 95 %: which time do these not exceed?",
-    0.295: "that is the mean, a time which no request took",
-    3.8: "95 % of the longest time is no percentile: count requests, not seconds",
-    0.95: "a percentile is a time of one of the requests: which one?",
-}
+
+
+def p95(requests: int, fast: float, slow: float) -> Question:
+    """Exactly 95 % of the requests take the seconds `fast`, the others `slow`."""
+    late = requests // 20
+    done = requests - late
+    mean = round(0.95 * fast + 0.05 * slow, 6)
+    mistakes = {
+        f"{done} of {requests} are exactly 95 %: which time do these not exceed?": slow,
+        "that is the mean, a time which no request took": mean,
+        "95 % of the longest time is no percentile: count requests, not seconds": 0.95 * slow,
+        "a percentile is a time of one of the requests: which one?": 0.95,
+    }
+    texts = [
+        f"Of {requests} requests of a day, {done} take {fast:g} s and {late} take {slow:g} s.",
+        f"95 % of {requests} are {done}. Sort the times: what is the {done}th?",
+        f"{fast:g}  # exactly {done} of {requests} are done by then; the mean is {mean:g}",
+    ]
+    hint = f"sort the {requests} times, and take the {done}th"
+    return Question(texts, fast, value(fast, DONE, hint, mistakes))
+
+
+def _day(rng: random.Random):
+    return rng.choice((40, 60, 80, 100, 200)), rng.randint(1, 18) / 20, rng.randint(2, 9)
+
 
 # 7.01.2 · how much a count has grown
 
@@ -105,8 +124,10 @@ LONGER = "runs of more or fewer digits stay"
 SEVERAL = "each run in a text is judged by itself"
 
 EXERCISES = {
-    "7.01.1": Exercise(
-        value(0.1, DONE, "sort the 40 times, and take the 38th", MISTAKES),
+    "7.01.1": asked(
+        p95,
+        (40, 0.1, 4),
+        _day,
         planted=[
             ("p95 = 4", DONE),
             ("p95 = 4.0", DONE),
