@@ -113,9 +113,11 @@ def _isolate(folder: str, readable: list[str], hidden: list[str]) -> None:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until the guard stands
     child = os.fork()
     if child:
         _stand_guard(child)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     _mount(library, folder, readable, hidden)
     os.chroot(folder)
     if user:
@@ -132,6 +134,7 @@ def _isolate(folder: str, readable: list[str], hidden: list[str]) -> None:
 def _stand_guard(child: int) -> None:
     """Waits for the fenced process, and passes its status on; ends it on SIGTERM, or without the grader."""
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     die_with_parent(signal.SIGTERM)
     os.closerange(0, FILES)
     os._exit(status_of(child))

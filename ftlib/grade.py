@@ -21,10 +21,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ftlib import answers, artefact, check, exercises, judge, nursery, settings
+from ftlib import answers, artefact, check, exercises, judge, nursery, release, settings
 from ftlib.settings import WorkbookError
 
 TEMPLATE = Path(__file__).with_name("grades.html")
@@ -45,7 +45,7 @@ class HandIn:
     file: str
     cells: tuple[str, ...] = ()
     chapters: tuple[str, ...] = ()
-    metadata: dict = field(default_factory=dict)
+    made: release.Copy | None = None
     wrong: str = ""
     notes: tuple[str, ...] = ()
 
@@ -81,6 +81,8 @@ def collect(folder: Path) -> list[HandIn]:
 
     def closed(error: OSError) -> None:
         inner = Path(error.filename).relative_to(folder)
+        if not inner.parts:
+            raise WorkbookError(f"{folder} cannot be read: {error.strerror}")
         found.append(HandIn(inner.parts[0], str(inner), wrong=f"unreadable folder: {error.strerror}"))
 
     for place, folders, files in os.walk(folder, onerror=closed):
@@ -98,7 +100,7 @@ def collect(folder: Path) -> list[HandIn]:
     found += [HandIn(one, one, wrong="no notebook in this folder") for one in missing]
     if not found:
         raise WorkbookError(f"{folder} holds no notebook (*.ipynb): name the folder that holds the hand-ins")
-    return _with_copies(sorted(found, key=lambda one: (one.learner, one.file)))
+    return _with_notes(sorted(found, key=lambda one: (one.learner, one.file)))
 
 
 def _read(path: Path, learner: str, file: str) -> HandIn:
@@ -124,10 +126,19 @@ def _read(path: Path, learner: str, file: str) -> HandIn:
     checked = {name.rpartition(".")[0] for name in answers.exercises(cells)}
     stated = [one for one in (str(metadata.get("chapter")), *named) if one in known]
     chapters = tuple(sorted(checked & known) or stated[:1])
-    given = str(metadata.get("learner", learner))
-    notes = (f"the copy was made for {given[:80]!r}",) if given != learner else ()
+    made = _made_for(metadata)
+    other = made is not None and learner not in (made.learner, made.folder)
+    notes = (f"the copy was made for {made.learner[:80]!r}",) if other else ()
     wrong = "" if chapters else "no exercise of the workbook in it"
-    return HandIn(learner, file, cells, chapters, metadata, wrong, notes)
+    return HandIn(learner, file, cells, chapters, made, wrong, notes)
+
+
+def _made_for(metadata: dict) -> release.Copy | None:
+    """For whom `release` made the copy: with the seed of the name, whatever seed stands beside it."""
+    try:
+        return release.copies([str(metadata["learner"])])[0]
+    except (KeyError, WorkbookError):
+        return None
 
 
 def _chapters() -> set[str]:
@@ -136,20 +147,22 @@ def _chapters() -> set[str]:
     return {name[1:].replace("_", ".") for name in names if NUMBER.fullmatch(name[1:])}
 
 
-def _with_copies(found: list[HandIn]) -> list[HandIn]:
-    """The same hand-ins; where a learner handed in a chapter more than once, each says so."""
+def _with_notes(found: list[HandIn]) -> list[HandIn]:
+    """The same, with notes: where a chapter came more than once, and where one of many copies has no name."""
     times = Counter((one.learner, chapter) for one in found for chapter in one.chapters)
-    several = [max((times[one.learner, chapter] for chapter in one.chapters), default=0) for one in found]
-    return [
-        replace(one, notes=(*one.notes, f"one of {count} copies of the chapter")) if count > 1 else one
-        for one, count in zip(found, several, strict=True)
-    ]
+    named, noted = any(one.made for one in found), []
+    for one in found:
+        count, notes = max((times[one.learner, chapter] for chapter in one.chapters), default=0), one.notes
+        notes += (f"one of {count} copies of the chapter",) if count > 1 else ()
+        unnamed = named and not (one.made or one.wrong)
+        notes += ("no learner's name in it: judged with the chapter's numbers",) if unnamed else ()
+        noted.append(replace(one, notes=notes))
+    return noted
 
 
 def _seed_of(hand_in: HandIn) -> int:
     """The seed from which the numbers of a learner's exercises were drawn; 0 for those of the chapter."""
-    seed = hand_in.metadata.get("seed", 0)
-    return seed if type(seed) is int else 0
+    return hand_in.made.seed if hand_in.made else 0
 
 
 def _grade(hand_in: HandIn, court: judge.Court, nurseries: queue.SimpleQueue) -> list[Row]:

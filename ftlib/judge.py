@@ -42,9 +42,9 @@ class Court:
                 started = time.monotonic()
                 process.send((name, list(cells)))
                 attempt = _attempt(process, notes)
-                outcome = check.judge(name, attempt)
+                outcome = check.judge(name, attempt, seed=seed)
                 if outcome.outcome == "passed":
-                    outcome = check.judge(name, attempt, salt=self.salt)
+                    outcome = check.judge(name, attempt, seed=seed, salt=self.salt)
         except Failed as error:
             outcome = check.Outcome(name, error.outcome, seen=str(error))
         return Judged(outcome, round(time.monotonic() - started, 1), notes)

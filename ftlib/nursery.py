@@ -167,12 +167,11 @@ class Fenced:
 
     def kill(self) -> None:
         """Ends the process and all that it started."""
-        if self.status is None:
-            with suppress(ProcessLookupError, PermissionError):
-                if self.nursery.kernel:  # the guard, which ends the others
-                    os.kill(self.process, signal.SIGTERM)
-                else:
-                    os.killpg(self.process, signal.SIGKILL)
+        with suppress(ProcessLookupError, PermissionError):
+            if not self.nursery.kernel:
+                os.killpg(self.process, signal.SIGKILL)
+            elif self.status is None:  # the guard, which ends the others
+                os.kill(self.process, signal.SIGTERM)
 
     def _ended(self, seconds: float) -> int | None:
         """The exit status, if it comes in time; of a process that a signal ended, 128 and its number."""
@@ -199,10 +198,12 @@ class Fenced:
             return Failed(f"output limit: it printed more than {OUTPUT_KB:,} kB")
         if b"MemoryError" in self.tail:
             return Failed(f"out of memory: more than {self.limits.memory_gb:g} GB")
+        if status is None:
+            return Failed("it closed the grader's channel")
         if status == 128 + signal.SIGXCPU:
             return Failed(f"out of time: more than {self.limits.seconds:g} s")
-        signalled = status is not None and status > 128
-        return Failed(f"process ended ({f'signal {status - 128}' if signalled else f'exit status {status}'})")
+        how = f"signal {status - 128}" if status > 128 else f"exit status {status}"
+        return Failed(f"process ended ({how})")
 
 
 @functools.cache
@@ -212,7 +213,7 @@ def kernel_keeps(program: str) -> bool:
     try:
         with Fenced(nursery, Limits(seconds=60)) as probe:
             return probe.receive() == "in"
-    except Failed:
+    except (Failed, OSError, EOFError):
         return False
     finally:
         nursery.close()

@@ -18,7 +18,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import chapters
-from ftlib import answers, check, cli, grade, nursery, run
+from ftlib import answers, check, cli, grade, nursery, release, run
 from ftlib.exercises import c7_01
 from ftlib.settings import PACKAGE
 
@@ -263,6 +263,9 @@ def plants(out) -> dict[str, Plant]:
         ),
         "=cmd|' calc'!A0": Plant(planted("def increase(values):\n    return '=1+1'"), "not yet"),
         "<script>alert(1)": Plant(planted(RIGHT["7.01.2"]), "passed"),
+        "closes the channel": Plant(
+            does("os.closerange(3, 30); time.sleep(60)"), "failed", "closed the grader's channel"
+        ),
         "leaves a process": Plant(
             planted(
                 PAST_THE_HOOK
@@ -271,6 +274,9 @@ def plants(out) -> dict[str, Plant]:
             "passed",
         ),
     }
+    *start, last = found["leaves a process"].cells
+    ends = [*start, last.replace("return sum", "os._exit(0)\n    return sum")]
+    found["leaves a process and ends"] = Plant(ends, "failed", "process ended")
     if KERNEL:
         found["reads past the hook"] = Plant(
             planted(
@@ -323,6 +329,7 @@ FALLBACK = (
     "the reference",
     "junk",
     "leaves a process",
+    "leaves a process and ends",
 )
 
 
@@ -478,14 +485,30 @@ def test_what_lies_in_the_folder_and_is_no_notebook_is_said(tmp_path):
     assert result.status == 0
 
 
-def test_a_copy_made_for_another_learner_says_so_and_its_chapter_is_known_without_exercises(tmp_path):
-    metadata = {"ftlib": {"chapter": "7.01", "learner": "ben", "seed": 7}}
+def test_the_numbers_are_those_of_the_learner_for_whom_the_copy_was_made(tmp_path):
+    seed = release.seed_of("Ben")
+    due = check.find("7.01.1").drawn(seed).due
+    metadata = {"ftlib": {"chapter": "7.01", "learner": "Ben", "seed": 7}}
+    folder = tmp_path / "handed in"
+    for learner, answer in (("Ben", due), (f"Ben-{seed}", 0.1), ("anna", due), ("carl", 0.1)):
+        path = folder / learner / "mine.ipynb"
+        write(path, [START, asked(f"p95 = {answer!r}", "7.01.1", "p95").replace("p95)", "p95, seed=7)")])
+        if learner != "carl":
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"metadata": metadata}))
+    rows = [row for row in graded(tmp_path, nursery.Limits()).rows if row["exercise"] == "7.01.1"]
+    assert [(row["learner"], row["outcome"], row["note"]) for row in rows] == [
+        ("Ben", "passed", ""),
+        (f"Ben-{seed}", "not yet", ""),
+        ("anna", "passed", "the copy was made for 'Ben'"),
+        ("carl", "passed", "no learner's name in it: judged with the chapter's numbers"),
+    ]
+
+
+def test_the_chapter_of_a_copy_without_exercises_is_known(tmp_path):
     path = tmp_path / "handed in" / "anna" / "mine.ipynb"
     write(path, [START])
+    metadata = {"ftlib": {"chapter": "7.01", "learner": "\0"}}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"metadata": metadata}))
-    [found] = grade.collect(tmp_path / "handed in")
-    assert (found.chapters, grade._seed_of(found)) == (("7.01",), 7)
-    assert found.notes == ("the copy was made for 'ben'",)
     assert {row["outcome"] for row in graded(tmp_path, nursery.Limits()).rows} == {"missing"}
 
 
