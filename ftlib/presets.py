@@ -95,6 +95,9 @@ def _check_keys(found: dict[str, object]) -> None:
 def _chapter(folder: Path, name: str, notebooks: Path) -> run.Chapter:
     """The chapter of that number, or the notebook of that name beside the preset."""
     if name.endswith(".ipynb"):
+        if not (folder / name).is_file():
+            there = [path.name for path in sorted(folder.glob("*.ipynb"))]
+            raise WorkbookError(f"chapter: no notebook {name!r} beside the preset{closest(name, there)}")
         return run.chapter(folder.absolute() / name, name.removesuffix(".ipynb"))
     available = run.chapters(notebooks)
     if name not in available:
