@@ -131,7 +131,7 @@ WRONG = {
     "a key of the wrong type": ({"axes": [1]}, "axes: [1] is not a mapping"),
     "a number of a chapter without quotes": ({"chapter": 4.01}, "chapter: 4.01 is not a text (in quotes)"),
     "an unknown chapter": ({"chapter": "4.02"}, "chapter: '4.02' is no number of a chapter"),
-    "an unknown notebook": ({"chapter": "smal.ipynb"}, "chapter: no notebook 'smal.ipynb' beside the preset; did you mean 'small.ipynb'?"),
+    "an unknown notebook": ({"chapter": "smal.ipynb"}, "beside the preset; did you mean 'small.ipynb'?"),
     "an unknown parameter": ({"parameters": {"nme": "a"}}, "parameters, nme: chapter small has no"),
     "an unknown axis": ({"axes": {"widht": [1]}, "x": "widht"}, "did you mean 'width'?"),
     "a value of the wrong type": ({"axes": {"width": [1, 2.5]}}, "axes, width: parameter width: '2.5'"),
