@@ -156,11 +156,17 @@ def curve(runs: DataFrame, x: str, y: str, *, by: str = "", floor: object = None
     runs: a row a run, as of `experiment.grid`. by: the column whose values are curves of their own. floor:
     what to beat, a number or an interval, or several by name. From a factor of 10 on, x is logarithmic.
     """
-    drawn_curve(runs, x, y, by=by, floor=floor).display()
+    show(*_curve(runs, x, y, by, floor))
 
 
 def drawn_curve(runs: DataFrame, x: str, y: str, *, by: str = "", floor: object = None) -> Shown:
     """What `curve` shows, to be kept instead."""
+    figure, caption, alt = _curve(runs, x, y, by, floor)
+    return Shown(_framed(figure, caption, alt), alt)
+
+
+def _curve(runs: DataFrame, x: str, y: str, by: str, floor: object) -> tuple[Figure, str, str]:
+    """The figure of `curve`, its caption, and the figure in words."""
     from scipy.stats import t
 
     drawn, axes = figure()
@@ -186,8 +192,7 @@ def drawn_curve(runs: DataFrame, x: str, y: str, *, by: str = "", floor: object 
         axes.minorticks_off()
     counts = sorted({words(count) for count in groups.count()})
     caption = f"{y} against {x}: mean and 95 % interval of {' to '.join(counts)} runs at each point"
-    alt = "; ".join(said)
-    return Shown(_framed(drawn, caption, alt), alt)
+    return drawn, caption, "; ".join(said)
 
 
 def panels(
