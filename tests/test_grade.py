@@ -624,3 +624,21 @@ def test_a_wrong_answer_breaks_behind_the_fence_what_it_breaks_before_it(taught)
             seen = [row[column] for column in ("outcome", "seen", "must hold", "hint")]
             assert seen == [due.outcome, grade._plain(due.seen), due.broken, due.hint], name
             assert due.outcome == "not yet", name
+
+
+def test_a_copy_that_comes_back_is_asked_for_the_numbers_it_was_handed_out_with(tmp_path):
+    """Ada answers with her own numbers, Alan with those of the chapter, which are the same for all."""
+    copies = release.release(tmp_path / "copies", ["Ada", "Alan"])
+    whole = nbformat.read(CHAPTER, as_version=4)
+    for one in copies:
+        file = tmp_path / "copies" / one.folder / CHAPTER.relative_to(run.NOTEBOOKS)
+        own = release.with_numbers(whole, "7.01", one.seed) if one.learner == "Ada" else whole
+        answered = chapters.with_answers(nbformat.read(file, as_version=4), chapters.solutions(own))
+        place = tmp_path / "handed in" / one.folder
+        place.mkdir(parents=True)
+        nbformat.write(answered, place / "x.ipynb")
+    result = graded(tmp_path, nursery.Limits(60, 4))
+    for one, due in zip(copies, ("passed", "not yet"), strict=True):
+        rows = result.of(one.folder)
+        assert [row["outcome"] for row in rows.values()] == [due, "passed", "passed"]
+        assert {row["note"] for row in rows.values()} == {""}
