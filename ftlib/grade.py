@@ -284,14 +284,23 @@ def _plain(text: str) -> str:
 
 
 def _page(rows: Sequence[Row], salt: str, limits: nursery.Limits, kernel: bool) -> str:
-    """The page: of each chapter a table, learners by exercises."""
+    """The page: how much each learner passed of each chapter; then of each chapter its exercises.
+
+    Of several copies of a chapter the overview counts the best.
+    """
     from jinja2 import Environment
 
     chapters: dict[str, dict] = {}
     for row in rows:
         of_chapter = chapters.setdefault(row.chapter, {})
         of_chapter.setdefault((row.learner, row.file), []).append(row)
+    overview: dict[str, dict[str, tuple[int, int]]] = {}
+    for chapter, hand_ins in sorted(chapters.items()):
+        for (learner, _), found in hand_ins.items():
+            passed, best = sum(row.outcome == "passed" for row in found), overview.setdefault(learner, {})
+            best[chapter] = max(best.get(chapter, (0, 0)), (passed, len(found)))
     page = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     counts = Counter(row.outcome for row in rows)
     said = {"salt": salt, "limits": limits, "kernel": kernel, "colours": check.COLORS | {"failed": "#882255"}}
-    return page.render(chapters=sorted(chapters.items()), counts=counts, **said)
+    said |= {"overview": sorted(overview.items()), "counts": counts}
+    return page.render(chapters=sorted(chapters.items()), **said)

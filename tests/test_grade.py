@@ -642,3 +642,4 @@ def test_a_copy_that_comes_back_is_asked_for_the_numbers_it_was_handed_out_with(
         rows = result.of(one.folder)
         assert [row["outcome"] for row in rows.values()] == [due, "passed", "passed"]
         assert {row["note"] for row in rows.values()} == {""}
+    assert "3 of 3</td>" in result.page and "2 of 3</td>" in result.page
