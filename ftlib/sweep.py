@@ -246,8 +246,8 @@ def write(preset: Preset, runs: DataFrame, out: Path) -> plot.Shown:
         good = runs.dropna(subset=[preset.metric])
         name = ", ".join(lines)
         if lines:
-            words = [f"{line.replace('_', ' ')} " for line in lines]
-            good = good.assign(**{name: good[lines].astype(str).radd(words).agg(", ".join, axis=1)})
+            heads = [f"{line.replace('_', ' ')} " for line in lines]
+            good = good.assign(**{name: good[lines].astype(str).radd(heads).agg(", ".join, axis=1)})
         figure = plot.drawn_curve(good, preset.x, preset.metric, by=name).html
         (out / "figure.png").write_bytes(base64.b64decode(run.PNG.findall(figure)[0]))
         shown = summary(preset, runs)
