@@ -23,14 +23,7 @@ GENERATED = HERE / "generated"
 HOW = ("run", "shown", "corrected", "told", "planned", "out of scope")
 # The guide's rows by the first sign of their name.
 SUBJECTS = {
-    "0": "Foundations",
-    "1": "Data preparation",
-    "2": "Model initialisation",
-    "3": "Training set-up",
-    "4": "Fine-tuning",
-    "5": "Evaluation",
-    "6": "Deployment",
-    "7": "Monitoring",
+    **{str(number): title for number, title in enumerate(run.STAGES[:8])},
     "M": "Pictures",
     "A": "Speech",
     "R": "Responsible use and research",

@@ -27,6 +27,7 @@ CALL = re.compile(r"""\bexercise\(\s*["'](\d\.\d\d\.\d+)["']""")
 COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 MAGIC = re.compile(r"^[ \t]*[%!].*$", re.MULTILINE)
 SEEDS = ("seed", "manual_seed")
+TAKING = ("pop", "popitem", "popleft", "setdefault")  # methods with a result that change their object
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def _changed(node: ast.AST, modules: dict[str, str]) -> Iterator[str]:
     """
     if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del)):
         yield from _root(node)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TAKING:
+        yield from _root(node.func)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         function = node.value.func
         for root in _root(function):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -279,9 +278,7 @@ def _add_grade(commands: Commands) -> None:
     grading = commands.add_parser("grade", help="grade the exercises of handed-in notebooks")
     grading.add_argument("folder", type=Path, help="holds the notebooks: a folder a learner, or a file")
     grading.add_argument("--out", type=Path, default=Path("grades"), help="where the results go (grades)")
-    grading.add_argument(
-        "--workers", type=_at_least_one, default=os.cpu_count(), help="hand-ins at the same time (all cores)"
-    )
+    grading.add_argument("--workers", type=_at_least_one, default=0, help="hand-ins at a time (the cores)")
     limits = nursery.Limits()
     seconds = {"default": limits.seconds, "help": f"of an exercise ({limits.seconds})"}
     grading.add_argument("--seconds", type=_positive, **seconds)

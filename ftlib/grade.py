@@ -24,10 +24,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ftlib import answers, artefact, check, exercises, judge, nursery, release, settings
+from ftlib import answers, artefact, check, exercises, judge, nursery, release, report, settings
 from ftlib.settings import WorkbookError
 
-TEMPLATE = Path(__file__).with_name("grades.html")
 TABLE, PAGE = "grades.csv", "grades.html"
 COLUMNS = ("learner", "file", "exercise", "outcome", "seen", "must hold", "hint", "seconds", "note")
 FILE_MB, CODE_MB, WORDS = 20, 1, 500  # of a file, of its code, and letters of what is said of an answer
@@ -206,11 +205,14 @@ def grade(
 ) -> int:
     """Grades what lies below a folder into out/grades.csv and out/grades.html; returns the exit status.
 
-    0: every exercise has an outcome; 1: the grader could not judge some. salt: of the draws, else by chance.
-    kernel: whether to try the kernel's part of the nursery. Progress and what is wrong go to stderr.
+    0: every exercise has an outcome; 1: the grader could not judge some. workers: hand-ins at the same time
+    (0: as many as cores). salt: of the draws, else by chance. kernel: whether to try the kernel's
+    part of the fence. Progress and what is wrong go to stderr.
     """
     if sys.platform == "win32":
         raise WorkbookError("grading needs limits that Windows does not have: use Linux, or WSL on Windows")
+    from joblib import cpu_count
+
     started, rows, salt = time.monotonic(), [], salt or secrets.token_hex(8)
     hand_ins = collect(folder)
     with artefact.clear_errors(out):
@@ -220,6 +222,7 @@ def grade(
     root = settings.PACKAGE.parent
     hidden = (*(root / one for one in OUTSIDE), folder.resolve(), out.resolve())
     court, nurseries = judge.Court(salt, limits), queue.SimpleQueue()
+    workers = workers or cpu_count()
     for _ in range(workers):
         nurseries.put(nursery.Nursery(answers.PROGRAM, hidden, kernel))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -288,8 +291,6 @@ def _page(rows: Sequence[Row], salt: str, limits: nursery.Limits, kernel: bool) 
 
     Of several copies of a chapter the overview counts the best.
     """
-    from jinja2 import Environment
-
     chapters: dict[str, dict] = {}
     for row in rows:
         of_chapter = chapters.setdefault(row.chapter, {})
@@ -299,8 +300,7 @@ def _page(rows: Sequence[Row], salt: str, limits: nursery.Limits, kernel: bool) 
         for (learner, _), found in hand_ins.items():
             passed, best = sum(row.outcome == "passed" for row in found), overview.setdefault(learner, {})
             best[chapter] = max(best.get(chapter, (0, 0)), (passed, len(found)))
-    page = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     counts = Counter(row.outcome for row in rows)
     said = {"salt": salt, "limits": limits, "kernel": kernel, "colours": check.COLORS | {"failed": "#882255"}}
     said |= {"overview": sorted(overview.items()), "counts": counts}
-    return page.render(chapters=sorted(chapters.items()), **said)
+    return report.render("grades", chapters=sorted(chapters.items()), **said)

@@ -13,8 +13,6 @@ from pathlib import Path
 from ftlib import artefact, check, plot, run
 from ftlib.settings import WorkbookError
 
-STAGES = ("Foundations", "Data preparation", "Model initialisation", "Training set-up", "Fine-tuning")
-STAGES += ("Evaluation", "Deployment", "Monitoring", "Beyond text", "Responsible use")
 HEADING = re.compile(r"# (\d\.\d\d) (.+)")
 MAKES = re.compile(r"^\| You make \| (.+) \|$", re.MULTILINE)
 
@@ -73,7 +71,7 @@ def progress_map(
         passed = sum(name in newest and newest[name].outcome == "passed" for name in copy.exercises)
         done = passed == len(copy.exercises)
         line = f"{'✓' if done else '·'} {number} {copy.title}: passed {passed} of {len(copy.exercises)}"
-        stages[f"{number[0]} {STAGES[int(number[0])]}"].append(line)
+        stages[f"{number[0]} {run.STAGES[int(number[0])]}"].append(line)
         can |= {number: f"make {copy.makes}"} if done else {}
     return _drawn(stages, can, [*_counted(copies, newest), *notes, *told])
 

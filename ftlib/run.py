@@ -31,6 +31,8 @@ from ftlib.settings import WorkbookError
 
 NOTEBOOKS = settings.DATA.parent / "notebooks"
 PATH = ("0.01", "1.02", "2.01", "3.02", "4.01", "4.03", "5.01", "6.02", "7.01")  # through the seven stages
+STAGES = ("Foundations", "Data preparation", "Model initialisation", "Training set-up", "Fine-tuning")
+STAGES += ("Evaluation", "Deployment", "Monitoring", "Beyond text", "Responsible use")
 KINDS = {"str": str, "int": int, "float": float, "bool": bool}
 TRUTH = {"true": True, "false": False}
 HEADLINE = "headline.html"  # of a run: the first figure of the cell with the tag `headline`

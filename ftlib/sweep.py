@@ -9,12 +9,11 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from html import escape
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlib import artefact, evaluate, plot, run, track
+from ftlib import artefact, evaluate, plot, report, run, track
 from ftlib.presets import Preset
 from ftlib.settings import WorkbookError, closest, one_line
 
@@ -41,22 +40,6 @@ if [ -z "${{SLURM_ARRAY_TASK_ID:-}}" ]; then
 fi
 cd {here}
 exec "${{sweep[@]}}" --cell "$SLURM_ARRAY_TASK_ID"
-"""
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem }}
-</style>
-<h1>{title}</h1>
-<p><b>Guess</b> {guess}</p>
-{figure}
-<p><b>Notice</b> {notice}</p>
-{table}
-</html>
 """
 
 
@@ -251,8 +234,7 @@ def write(preset: Preset, runs: DataFrame, out: Path) -> plot.Shown:
         figure = plot.drawn_curve(good, preset.x, preset.metric, by=name).html
         (out / "figure.png").write_bytes(base64.b64decode(run.PNG.findall(figure)[0]))
         shown = summary(preset, runs)
-        words = {key: escape(getattr(preset, key)) for key in ("title", "guess", "notice")}
-        page = PAGE.format(**words, figure=figure, table=shown.html)
+        page = report.render("sweep", preset=preset, figure=figure, table=shown.html)
         (out / "index.html").write_text(page, encoding="utf-8")
     return shown
 

@@ -24,6 +24,8 @@ def kept(*cells: str) -> list[str]:
          ["def f():\n    return g()", "def g():\n    return 1"]),
         (["rows = [3]\nrows.append(4)\nrows[0] = 1\nrows += [2]\ndel rows[0]\nprint(rows)"], "answer = rows",
          ["rows = [3]", "rows.append(4)", "rows[0] = 1", "rows += [2]", "del rows[0]"]),
+        (["rows = [3, 4]\nlast = rows.pop()\nfirst = rows[0]"], "answer = rows",
+         ["rows = [3, 4]", "last = rows.pop()"]),
         (["import random\nrandom.seed(3)\nrows = [1, 2]\nrandom.shuffle(rows)"], "answer = rows",
          ["import random", "random.seed(3)", "rows = [1, 2]", "random.shuffle(rows)"]),
         (["from ftlib import plot\nscores = [1]\nplot.line(3, scores)"], "answer = scores", ["scores = [1]"]),

@@ -148,7 +148,7 @@ def test_every_chapter_says_what_you_make_and_has_its_stage():
     for number, chapter in run.chapters().items():
         assert f"· {number} {chapter.title}: passed 0 of {len(check.exercises(number))}" in text
     stages = (run.NOTEBOOKS.parent / "book" / "stages.csv").read_text(encoding="utf-8")
-    for place, name in enumerate(progress.STAGES):
+    for place, name in enumerate(run.STAGES):
         assert f"\n{place}_" in stages and f",{name}," in stages
     with pytest.raises(settings.WorkbookError):
         check.exercises("9.99")
