@@ -130,7 +130,7 @@ class Case:
 def against(reference: Callable, *cases: Case, tries: int = 10) -> list[Property]:
     """Properties of a function that must do what `reference` does: a property a case, each on `tries` inputs.
 
-    Compared are values (numbers to 1e-4) with their types and shapes, the kind of error, the gradients of
+    Compared are values (as `apart` does) with their types and shapes, the kind of error, the gradients of
     tensors drawn with requires_grad, and whether the arguments stay as they were. Put first what shows one
     mistake alone (one row before several), so that the hint fits.
     """
@@ -181,7 +181,10 @@ def asked(
 
 
 def apart(seen: object, due: object, place: str = "the answer") -> str | None:
-    """Where two values first differ, and how; None where types, shapes, keys, and numbers to 1e-4 agree."""
+    """Where two values first differ, and how; None where types, shapes, keys and numbers agree.
+
+    Numbers agree to 1e-4 of them; where a whole number is due, to what rounding does to it.
+    """
     alike = type(seen) is type(due)
     if alike and isinstance(due, (Mapping, list, tuple)):
         mine, keys = (list(one if isinstance(one, Mapping) else range(len(one))) for one in (seen, due))
@@ -189,10 +192,12 @@ def apart(seen: object, due: object, place: str = "the answer") -> str | None:
             return next(filter(None, (apart(seen[at], due[at], f"{place}[{at!r}]") for at in keys)), None)
     elif isinstance(due, numbers.Real) and not isinstance(due, bool):
         real = isinstance(seen, numbers.Real) and not isinstance(seen, bool)
-        alike = real and math.isclose(seen, due, rel_tol=1e-4, abs_tol=1e-6)
+        close = 1e-9 if isinstance(due, numbers.Integral) else 1e-4  # one more of 36 864 is another count
+        alike = real and math.isclose(seen, due, rel_tol=close, abs_tol=1e-6)
     elif hasattr(due, "isclose"):
         alike = hasattr(seen, "isclose") and (seen.shape, seen.dtype) == (due.shape, due.dtype)
-        alike = alike and bool(due.isclose(seen, rtol=1e-4, atol=1e-6, equal_nan=True).all())
+        close = 1e-4 if alike and due.is_floating_point() else 0
+        alike = alike and bool(due.isclose(seen, rtol=close, atol=1e-6, equal_nan=True).all())
     else:
         alike = alike and bool(seen == due)
     return None if alike else f"{place} is {_show(seen)}, not {_show(due)}"

@@ -4,6 +4,7 @@ import json
 
 import nbformat
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -68,8 +69,6 @@ def test_a_placeholder_in_any_place_means_not_attempted(attempt):
 
 
 def test_a_stub_that_hands_the_placeholder_to_torch_means_not_attempted():
-    import torch
-
     assert judge(lambda x: torch.nn.functional.relu(check.todo)).outcome == "not attempted"
     assert judge(lambda x: torch.ones(2) * check.todo).outcome == "not attempted"
 
@@ -146,7 +145,6 @@ def test_an_answer_is_compared_with_a_reference_on_random_inputs_and_hears_where
 
 
 def test_gradients_types_and_shapes_of_tensors_are_compared_too():
-    import torch
 
     def softmax(x):
         return x.softmax(-1)
@@ -175,9 +173,12 @@ def test_gradients_types_and_shapes_of_tensors_are_compared_too():
         (1.0, 1.00001, True), (2, 2.0, True), (1.0, 1.01, False), (True, 1, False), (1, True, False),
         ("1", 1, False), (None, None, True), (None, 0, False), ((1,), [1], False), ({1: 2}, {1: 2}, True),
         ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}, False), (float("nan"), 1.0, False), ([], [], True),
+        (36_865, 36_864, False), (36_864.0, 36_864, True), (512 ** (1 / 3), 8, True),
+        ([20_001], [20_000], False), (torch.tensor([20_001]), torch.tensor([20_000]), False),
+        (torch.tensor(1.00001), torch.tensor(1.0), True),
     ],
 )  # fmt: skip
-def test_numbers_are_alike_to_four_digits_and_everything_else_exactly(seen, due, alike):
+def test_numbers_are_alike_to_four_digits_and_whole_ones_and_everything_else_exactly(seen, due, alike):
     assert (check.apart(seen, due) is None) is alike
 
 
