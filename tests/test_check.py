@@ -145,7 +145,6 @@ def test_an_answer_is_compared_with_a_reference_on_random_inputs_and_hears_where
 
 
 def test_gradients_types_and_shapes_of_tensors_are_compared_too():
-
     def softmax(x):
         return x.softmax(-1)
 
