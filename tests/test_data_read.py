@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftlib import data
-from ftlib.settings import Settings, WorkbookError
+from ftlib.settings import SETS, Settings, WorkbookError
 
 USER, ANSWER = {"role": "user", "content": "When?"}, {"role": "assistant", "content": "At noon."}
 OTHER = {"role": "assistant", "content": "No idea."}
@@ -212,10 +212,25 @@ def test_a_chapter_reads_its_own_rows_and_a_second_task_beside_them(tmp_path):
     tokenizer = tiny.make_tokenizer()
     train, test = data.examples(chosen, tokenizer)
     assert len(train) == 24 and len(test) == 5 and "+ 1" in train[0][0]["content"]
+    assert not [row for row in test if row in train], "a test row is trained on"
     train, test = data.examples(chosen, tokenizer, task="translate")
-    assert train == [row["messages"] for row in data.load("translate", "train")] and len(test) == 5
-    shipped = data.examples(Settings("4.03", "cpu", "", limits | {"data_path": ""}), tokenizer)
-    assert shipped[0] == [row["messages"] for row in data.load("triage", "train")]
+    assert [train, test] == shipped("translate", 5)
+    assert [*data.examples(Settings("4.03", "cpu", "", limits | {"data_path": ""}), tokenizer)] == shipped(
+        "triage", 5
+    )
+
+
+def shipped(task: str, count: int) -> list[list]:
+    """The training rows of a set that is shipped, and the first of its test rows."""
+    train, test = ([row["messages"] for row in data.load(task, name)] for name in ("train", "test"))
+    return [train, test[:count]]
+
+
+@pytest.mark.parametrize("task", SETS)
+def test_no_shipped_test_row_is_a_training_row(task):
+    train, test = shipped(task, 10_000)
+    asked = {json.dumps(row[:-1]) for row in train}
+    assert test and not [row for row in test if json.dumps(row[:-1]) in asked]
 
 
 def test_exact_duplicates_are_kept(tmp_path):
