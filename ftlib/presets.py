@@ -62,6 +62,10 @@ def _load(path: Path) -> dict[str, object]:
     """What the file holds; unlike plain YAML, which takes the last, it refuses a key that is there twice."""
     import yaml
 
+    if not path.is_file():
+        near = closest(path.name, [one.name for one in sorted(path.parent.glob("*.yml"))])
+        raise WorkbookError(f"there is no such preset{near}")
+
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
             names = [self.construct_object(key, deep=deep) for key, _ in node.value]

@@ -60,6 +60,8 @@ def progress_map(
     """
     own = notebooks if notebooks.is_dir() else Path()
     folder = Path(folder or own)
+    if not folder.is_dir():
+        raise WorkbookError(f"{folder} is no folder: name the one that holds your notebooks")
     copies, told = _read(folder)
     if not copies:
         why = told[0] if told else "name the folder that holds your notebooks"

@@ -172,6 +172,11 @@ def test_a_file_that_is_no_preset_is_one_clear_error(tmp_path, text, says):
         presets.read(tmp_path / "any.yml")
 
 
+def test_a_preset_that_is_not_there_is_told_its_neighbour_s_name():
+    with pytest.raises(WorkbookError, match=r"rnak\.yml: there is no such preset; did you mean 'rank\.yml'"):
+        presets.read(EXERCISES / "rnak.yml")
+
+
 def test_a_tier_whose_model_is_not_there_stops_a_sweep_before_anything_starts(tmp_path):
     path = tmp_path / "tier.yml"
     for name in ("tier.yml", "one_fine_tuning.ipynb"):
