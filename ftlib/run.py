@@ -23,6 +23,7 @@ import threading
 import time
 import tokenize
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,7 @@ KINDS = {"str": str, "int": int, "float": float, "bool": bool}
 TRUTH = {"true": True, "false": False}
 HEADLINE = "headline.html"  # of a run: the first figure of the cell with the tag `headline`
 PNG = re.compile(r'src="data:image/png;base64,([^"]+)"')
+TAKEN = re.compile(r'\bartefact\.(?:handed_over|choice)\(\s*"([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Chapter:
     title: str
     path: Path
     parameters: dict[str, Declared]
+    takes: frozenset[str] = frozenset()  # the chapters of whose artefacts it takes one where there is one
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def chapter(path: Path, number: str) -> Chapter:
     if len(tagged) != 1:
         raise WorkbookError(f"{path} has {len(tagged)} cells tagged 'parameters': it must have one")
     title = title.splitlines()[0].lstrip("# ").removeprefix(number).strip()
-    return Chapter(number, title, path, _declared(tagged[0], path))
+    code = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code")
+    return Chapter(number, title, path, _declared(tagged[0], path), frozenset(TAKEN.findall(code)))
 
 
 def _declared(source: str, path: Path) -> dict[str, Declared]:
@@ -364,41 +368,64 @@ def _keep(job: Job, folder: Path, seconds: float) -> artefact.Manifest:
 def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
     """Runs the jobs in a pool of processes and says on stderr which ones failed, and why.
 
-    Workers share the cores. An interrupt, or SIGTERM, ends them all, their kernels too, within seconds.
+    Workers share the cores; a chapter waits for those from which it takes an artefact. An interrupt, or
+    SIGTERM, ends them all, their kernels too, within seconds.
     """
     from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
 
     from joblib import cpu_count
 
-    results, workers = [], min(workers, len(jobs))
+    workers = min(workers, len(jobs))
+    waiting, running, results = dict(enumerate(jobs)), {}, {}
     context, threads = multiprocessing.get_context("spawn"), max(1, cpu_count() // workers)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ProcessPoolExecutor(workers, context, begin_worker, (threads,)) as pool:
+
+        def begin(job: Job) -> Future:
+            listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the worker: a keyboard reaches
+            try:  # the runner alone, which ends it
+                return pool.submit(execute, job)
+            except Exception as error:  # the pool is broken
+                failed: Future = Future()
+                failed.set_exception(error)
+                return failed
+            finally:
+                signal.signal(signal.SIGINT, listening)
+
         try:
-            listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the workers: a keyboard reaches
-            pending = [(job, pool.submit(execute, job)) for job in jobs]  # the runner alone, which ends them
-            signal.signal(signal.SIGINT, listening)
-            for job, future in pending:
-                try:
-                    result = future.result()
-                except BrokenProcessPool:
-                    result = Result(
-                        job.chapter.number, 1, 0.0, note="its process was killed; most often memory ran out"
-                    )
-                except Exception as error:  # whatever befalls one chapter, the results of the others are kept
-                    reason = (str(error).splitlines() or [""])[0]
-                    result = Result(job.chapter.number, 1, 0.0, note=f"{type(error).__name__}: {reason}")
-                if result.status:
-                    print(settings.one_line(f"error: {result.number}: {result.note}"), file=sys.stderr)
-                results.append(result)
+            while waiting or running:
+                unfinished = sorted((*waiting, *running.values()))
+                for at in [*waiting]:
+                    before = {jobs[other].chapter.number for other in unfinished if other < at}
+                    if not before & jobs[at].chapter.takes:
+                        running[begin(waiting.pop(at))] = at
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    at = running.pop(future)
+                    results[at] = _result(jobs[at], future)
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut short what tidies up
                 signal.signal(number, signal.SIG_IGN)
             for worker in multiprocessing.active_children():
                 worker.terminate()
             raise
-    return results
+    return [results[at] for at in range(len(jobs))]
+
+
+def _result(job: Job, future: Future) -> Result:
+    """What became of a job that has ended; an error of the runner itself is a result too."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    try:
+        result = future.result()
+    except BrokenProcessPool:
+        note = "its process was killed; most often memory ran out"
+        result = Result(job.chapter.number, 1, 0.0, note=note)
+    except Exception as error:  # whatever befalls one chapter, the results of the others are kept
+        reason = (str(error).splitlines() or [""])[0]
+        result = Result(job.chapter.number, 1, 0.0, note=f"{type(error).__name__}: {reason}")
+    if result.status:
+        _say(settings.one_line(f"error: {result.number}: {result.note}"))
+    return result
 
 
 def begin_worker(threads: int) -> None:

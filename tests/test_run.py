@@ -349,6 +349,20 @@ def test_workers_share_the_cores_unless_the_user_says_otherwise(command, noteboo
     assert threads(2) == {3}
 
 
+def test_a_chapter_waits_for_those_of_which_it_takes_an_artefact(command, notebooks, tmp_path):
+    late = "import time\ntime.sleep(2)\nfrom pathlib import Path\nPath('../given').write_text('by 0.91')"
+    write(notebooks / "0_foundations", "0_91_small.ipynb", late)
+    taken = "def taken(artefact, chosen):\n    return artefact.handed_over(\"0.91\", chosen)"
+    took = "from pathlib import Path\nPath('took').write_text(Path('../given').read_text())"
+    write(notebooks / "0_foundations", "0_92_failing.ipynb", taken, took)
+    itself = taken.replace("0.91", "0.93") + "\n# artefact.choice(\"0.99\", chosen) is in no run"
+    write(notebooks / "0_foundations", "0_93_itself.ipynb", itself, "print('in the meantime')")
+    status, shown, _ = command("run", "0", "--workers", "2")
+    assert status == 0
+    assert [path.read_text() for path in (tmp_path / "runs").glob("0_92-*/took")] == ["by 0.91"]
+    assert [line[:4] for line in shown.splitlines() if line.startswith("0.9")] == ["0.91", "0.92", "0.93"]
+
+
 NAMES = ["{seed}{}/{0}", "../}{", "- ü %s $HOME ~ #?&;'\"\\ * [x]\n{pm[run_uuid]}"]
 
 
