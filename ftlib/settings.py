@@ -90,7 +90,7 @@ PARAMETERS = {
     "epochs": Parameter(int, "passes over the examples", 1, 50),
     "learning_rate": Parameter(float, "highest step size of the optimiser", 1e-6, 1e-1),
     "examples": Parameter(int, "training examples", 8, 100_000),
-    "test_examples": Parameter(int, "rows that an evaluation reads", 20, 10_000),
+    "test_examples": Parameter(int, "rows that an evaluation reads", 8, 10_000),
     "batch_size": Parameter(int, "examples in one update", 1, 256),
     "data_path": Parameter(str, "your own file, hub id or SQL URL; empty for the shipped data"),
     "model_id": Parameter(str, "model folder or hub id in place of the tier's; empty for the tier's"),
