@@ -82,9 +82,12 @@ def bar(total: int, label: str, unit: str, shown: bool = True):
     from tqdm import tqdm
 
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    shown &= (sys.stderr.isatty() or hasattr(shell, "kernel")) and not getattr(tqdm, "_instances", ())
+    in_notebook = hasattr(shell, "kernel")
+    shown &= (sys.stderr.isatty() or in_notebook) and not getattr(tqdm, "_instances", ())
     hidden = {} if shown else {"disable": True}
-    return tqdm(total=total, desc=label, unit=unit, leave=False, **hidden)
+    # JupyterLab puts stderr on red, which would stay when the bar is wiped.
+    stream = sys.stdout if in_notebook else sys.stderr
+    return tqdm(total=total, desc=label, unit=unit, leave=False, file=stream, **hidden)
 
 
 def figure(title: str = "", width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:

@@ -314,7 +314,8 @@ def _run_notebook(job: Job, output: Path) -> None:
 def this_interpreter(folder: Path) -> type:
     """A kernel manager that starts this very Python, whatever kernels are installed or named in a notebook.
 
-    folder: where `artefact.run_folder` writes in that kernel.
+    folder: where `artefact.run_folder` writes in that kernel. No bar is drawn there: nobody looks on, and a
+    page would hold each state of it.
     """
     from ipykernel.kernelspec import make_ipkernel_cmd
     from jupyter_client import AsyncKernelManager
@@ -324,7 +325,8 @@ def this_interpreter(folder: Path) -> type:
         @property
         def kernel_spec(self) -> KernelSpec:
             command = make_ipkernel_cmd(extra_arguments=["--log-level=CRITICAL"])
-            return KernelSpec(argv=command, language="python", env={"FTLIB_RUN_FOLDER": str(folder)})
+            own = {"FTLIB_RUN_FOLDER": str(folder), "TQDM_DISABLE": "1"}
+            return KernelSpec(argv=command, language="python", env=own)
 
     return ThisInterpreter
 

@@ -105,7 +105,7 @@ def execute(notebook: NotebookNode, file: Path) -> Executed:
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "keep_outputs"]
     command += ["-p", "no:cacheprovider", "-p", "no:xdist", "--color=no", "--rootdir", str(file.parent)]
     paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
-    own = {"FTLIB_RUN_FOLDER": str(file.parent), "PYTHONPATH": paths}
+    own = {"FTLIB_RUN_FOLDER": str(file.parent), "PYTHONPATH": paths, "TQDM_DISABLE": "1"}
     started = time.perf_counter()
     done = subprocess.run([*command, str(file)], env=os.environ | own, capture_output=True, text=True)
     seconds = round(time.perf_counter() - started, 1)

@@ -297,6 +297,15 @@ def test_a_run_says_which_chapter_it_is_at_and_how_long_that_takes(notebooks, tm
     assert re.fullmatch(r"4\.01: finished after \d+ s", last)
 
 
+def test_the_notebook_of_a_run_holds_no_progress_bar(command, notebooks, tmp_path):
+    bar = "from ftlib import plot\nwith plot.bar(3, 'training', 'step') as bar:\n    bar.update(3)"
+    write(notebooks / "0_foundations", "0_91_small.ipynb", bar, "print('the end')")
+    assert command("run", "0.91")[0] == 0
+    [ran] = (tmp_path / "runs").glob("0_91-*/*.ipynb")
+    shown = [output["text"] for cell in artefact.cells(ran) for output in cell.get("outputs", ())]
+    assert shown == [["the end\n"]]
+
+
 def test_a_run_ends_with_one_page_that_holds_what_each_chapter_made(command, notebooks, tmp_path):
     path = write(notebooks / "0_foundations", "0_91_small.ipynb", "1 + 1", BODY)
     notebook = nbformat.read(path, as_version=4)
