@@ -1,12 +1,10 @@
 # make run and make test work in a fresh clone: both go through setup. Every target is one line of the same Python commands.
 # Variables:  TIER=small            run the path on another tier
-#             WORKERS=2             run two chapters of the path at a time; what they say of times is then not to be trusted
 #             CONSTRAINTS=          set up with the newest versions that pyproject.toml allows, not with the lock
 #             PYTHON3=python3.12    make the environment with another Python
 #             CHAPTERS="4.01 4.03"  make test: what these chapters need, and nothing else
 
 TIER ?= tiny
-WORKERS ?= 1
 PYTHON3 ?= python3
 CONSTRAINTS ?= --constraint constraints.txt
 PYTHON := .venv/bin/python
@@ -40,7 +38,7 @@ lab: setup
 	$(PYTHON) -m jupyter lab --ServerApp.root_dir=notebooks notebooks/0_foundations/0_01_start_here.ipynb
 
 run: setup
-	$(PYTHON) -m ftlib run path --tier $(TIER) --workers $(WORKERS)
+	$(PYTHON) -m ftlib run path --tier $(TIER)
 
 # Two tests at a time, in their order: those that execute a chapter come last.
 test: lint
