@@ -55,6 +55,12 @@ HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # ORGANISATION/NAME
 # A password in a URL: after the name of the user, or in the query, where some drivers want it
 SECRET = re.compile(r"://[^:/]*:[^@]*@|[?&;=]\w*(password|passwd|passphrase|pwd|secret|token)=", re.I)
 QUIET = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+QUIET += ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
+BARS = {  # what switches off the bars of a library that has been imported
+    "huggingface_hub.utils": "disable_progress_bars",
+    "datasets.utils": "disable_progress_bars",
+    "transformers.utils.logging": "disable_progress_bar",
+}
 
 
 @dataclass(frozen=True)
@@ -195,12 +201,18 @@ def in_place_of_bfloat16(dtype: torch.dtype) -> Iterator[None]:
 
 
 def offline() -> None:
-    """From here on neither model nor data set is looked for on the network, and no usage is reported."""
+    """From here on neither model nor data set is looked for on the network, and no usage is reported.
+
+    Nor do the libraries draw bars, which would stay in the notebook: without a download all are short.
+    """
     for name in QUIET:
         os.environ[name] = "1"
     for module in ("huggingface_hub.constants", "datasets.config"):  # they read the variables only once
         if module in sys.modules:
             vars(sys.modules[module]).update(dict.fromkeys(QUIET, True))
+    for module, switch in BARS.items():
+        if module in sys.modules:
+            getattr(sys.modules[module], switch)()
 
 
 def seed_everything(seed: int) -> None:

@@ -149,6 +149,24 @@ except huggingface_hub.errors.OfflineModeIsEnabled:
     assert shown.stdout == "offline\n", shown.stderr
 
 
+@pytest.mark.parametrize("first", ["import datasets, transformers.utils.logging", "settings.offline()"])
+def test_offline_the_libraries_draw_no_bars(first):
+    program = f"""
+import os
+for name in settings.QUIET:
+    os.environ.pop(name, None)
+{first}
+import datasets, transformers.utils.logging
+settings.offline()
+for bar in (datasets.utils.tqdm, transformers.utils.logging.tqdm):
+    for _ in bar(range(3)):
+        pass
+"""
+    program = "from ftlib import settings\n" + program
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
+
+
 def test_a_password_is_refused_before_it_is_kept_with_the_parameters():
     source = "postgresql://me@host/db?table=t"
     assert settings.validate({"data_path": source}) == {"data_path": source}
