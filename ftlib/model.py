@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, transformers shows neither progress bars nor warnings, and no library a FutureWarning."""
+def quiet(downloads: bool = False) -> Iterator[None]:
+    """Inside, transformers shows neither progress bars nor warnings, and no library a FutureWarning.
+
+    downloads: leave the bars, without which a download looks like a standstill.
+    """
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    if not downloads:
+        logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
@@ -86,8 +90,10 @@ def load_tokenizer(id_or_path: str) -> Tokenizer:
 @contextlib.contextmanager
 def _clear(id_or_path: str) -> Iterator[None]:
     """Quiet inside, and whatever loading raises is one clear error: files and libraries fail in many ways."""
+    from huggingface_hub import constants
+
     try:
-        with quiet():
+        with quiet(downloads=not (Path(id_or_path).is_dir() or constants.HF_HUB_OFFLINE)):
             yield
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -6,8 +6,11 @@ import shutil
 import pytest
 import tiny
 import torch
+from huggingface_hub import constants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
+from transformers.utils import logging
 
 from ftlib import data, model
 from ftlib.settings import WorkbookError
@@ -286,3 +289,21 @@ def test_what_stands_in_the_padding_does_not_change_the_loss_and_a_missing_atten
     }
     broken = [model.token_nats(network, variant).sum(-1)[1] for variant in (left, other_left)]
     assert not torch.isclose(*broken)
+
+
+@pytest.mark.parametrize(("offline", "shown"), [(False, True), (True, False)])
+def test_bars_are_drawn_where_a_model_may_be_downloaded(
+    offline, shown, tiny_tokenizer, tiny_model_folder, monkeypatch
+):
+    drawn = []
+
+    def from_pretrained(*_, **__):
+        drawn.append(logging.is_progress_bar_enabled())
+        return tiny_tokenizer
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(logging, "_tqdm_active", True)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
+    for name in ("nobody/nothing", str(tiny_model_folder)):
+        model.load_tokenizer(name)
+    assert drawn == [shown, False]
