@@ -213,6 +213,7 @@ def grade(
         raise WorkbookError("grading needs limits that Windows does not have: use Linux, or WSL on Windows")
     from joblib import cpu_count
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # before the first process starts
     started, rows, salt = time.monotonic(), [], salt or secrets.token_hex(8)
     hand_ins = collect(folder)
     with artefact.clear_errors(out):
@@ -225,7 +226,6 @@ def grade(
     workers = workers or cpu_count()
     for _ in range(workers):
         nurseries.put(nursery.Nursery(answers.PROGRAM, hidden, kernel))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ThreadPoolExecutor(workers) as pool:
         try:
             pending = {pool.submit(_grade, one, court, nurseries): one for one in hand_ins}

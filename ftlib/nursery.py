@@ -54,6 +54,7 @@ class Nursery:
     def __init__(self, program: str, hidden: Iterable[Path] = (), kernel: bool = True):
         self.program, self.hidden, self.kernel = program, [str(path) for path in hidden], kernel
         self.control: socket.socket | None = None
+        self.process: subprocess.Popen | None = None
 
     def fork(self, plan: dict, files: list[int]) -> int:
         """Forks a process with a plan and two open files, the channel and its output; returns its number."""
@@ -88,13 +89,14 @@ class Nursery:
         return int.from_bytes(data, "big")
 
     def close(self) -> None:
-        """Ends it, and with it what it forked."""
+        """Ends it, and with it what it forked; without its control it ends by itself."""
         if self.control:
             self.control.close()
+        if self.process:  # not where its start was interrupted
             self.process.kill()
             self.process.wait()
-            self.control = None
-            LIVE.discard(self)
+        self.control = self.process = None
+        LIVE.discard(self)
 
 
 LIVE: set[Nursery] = set()

@@ -535,17 +535,21 @@ def test_what_the_grader_cannot_judge_is_said_and_the_exit_status_is_1(tmp_path,
     assert result.status == 1
 
 
-def test_an_interrupted_grading_leaves_no_process_and_no_folder(tmp_path):
+@pytest.mark.parametrize("when", ["while it looks what the kernel keeps", "while it grades"])
+def test_an_interrupted_grading_leaves_no_process_and_no_folder(when, tmp_path):
     endless = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass\n"
     write(tmp_path / "handed in" / "anna.ipynb", planted(endless + RIGHT["7.01.2"]))
     (tmp_path / "own").mkdir()
     command = [sys.executable, "-m", "ftlib", "grade", tmp_path / "handed in", "--out", tmp_path / "out"]
     own = os.environ | {"TMPDIR": str(tmp_path / "own"), "PYTHONPATH": str(PACKAGE.parent)}
     grader = psutil.Popen(command, env=own, stderr=subprocess.PIPE, text=True)
+    many = 2 + KERNEL if when == "while it grades" else 1  # the nursery, the guard and the answer
     deadline, started = time.monotonic() + 60, []
-    while len(started) < 2 + KERNEL and time.monotonic() < deadline:  # the nursery, the guard and the answer
+    while len(started) < many and time.monotonic() < deadline:
         time.sleep(0.05)
         started = grader.children(recursive=True)
+        if many > 1 and not any(answers.PROGRAM in one.cmdline() for one in started):
+            started = []  # it has not begun
     grader.terminate()
     assert grader.communicate(timeout=30)[1].splitlines()[-1].startswith("interrupted")
     assert grader.returncode == 130
