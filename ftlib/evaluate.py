@@ -138,7 +138,8 @@ def compare(first: Scores, second: Scores, margin: float) -> Comparison:
     index, which is the seed in those of `experiment.grid`. margin: the largest difference that is none.
 
     The verdict is "equal within the margin" where the interval lies in -margin to margin; else "better" or
-    "worse" where it leaves out 0; else "undecided". Raises WorkbookError for scores that do not pair.
+    "worse" where it leaves out 0; else "undecided". So it is, too, where every score is 0: nothing was learnt
+    that could be compared. Raises WorkbookError for scores that do not pair.
 
     >>> compare([0.70, 0.74, 0.69, 0.72], [0.78, 0.80, 0.79, 0.79], margin=0.02)
     better: second - first 0.078 [0.050, 0.105] over 4 seeds, margin 0.02
@@ -153,9 +154,10 @@ def compare(first: Scores, second: Scores, margin: float) -> Comparison:
         second = second.reindex(first.index)
     if len(first) != len(second):
         raise WorkbookError(f"scores are compared seed by seed: {len(first)} and {len(second)} do not pair")
-    difference = seeds_interval(_finite(second) - _finite(first))
+    first, second = _finite(first), _finite(second)
+    difference = seeds_interval(second - first)
     verdict = "better" if difference.low > 0 else "worse" if difference.high < 0 else "undecided"
-    if -margin <= difference.low and difference.high <= margin:
+    if -margin <= difference.low and difference.high <= margin and (first.any() or second.any()):
         verdict = "equal within the margin"
     return Comparison(verdict, difference, margin, len(first))
 

@@ -180,6 +180,11 @@ def test_scores_that_do_not_pair_and_a_margin_that_is_none_are_errors(first, sec
 # Metrics
 
 
+def test_runs_in_which_nothing_was_learnt_are_not_said_to_be_equal():
+    verdicts = {both: evaluate.compare([both] * 3, [both] * 3, margin=0.05).verdict for both in (0.0, 0.4, 1.0)}
+    assert verdicts == {0.0: "undecided", 0.4: "equal within the margin", 1.0: "equal within the margin"}
+
+
 def test_each_value_of_a_column_is_compared_with_one_of_them_seed_by_seed():
     scores = {"LoRA": [0.5, 0.6, 0.7], "full": [0.61, 0.7, 0.79], "worse": [0.1, 0.2, 0.31]}
     rows = [(method, seed, score) for method, found in scores.items() for seed, score in enumerate(found)]
