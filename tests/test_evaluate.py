@@ -181,7 +181,7 @@ def test_scores_that_do_not_pair_and_a_margin_that_is_none_are_errors(first, sec
 
 
 def test_runs_in_which_nothing_was_learnt_are_not_said_to_be_equal():
-    verdicts = {both: evaluate.compare([both] * 3, [both] * 3, margin=0.05).verdict for both in (0.0, 0.4, 1.0)}
+    verdicts = {one: evaluate.compare([one] * 3, [one] * 3, margin=0.05).verdict for one in (0.0, 0.4, 1.0)}
     assert verdicts == {0.0: "undecided", 0.4: "equal within the margin", 1.0: "equal within the margin"}
 
 
