@@ -95,7 +95,7 @@ class Nursery:
         if self.process:  # not where its start was interrupted
             self.process.kill()
             self.process.wait()
-        self.control = self.process = None
+        self.control = None  # but the process stays: `close` below may be at it in another thread
         LIVE.discard(self)
 
 

@@ -384,8 +384,9 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[Result]:
     with ProcessPoolExecutor(workers, context, begin_worker, (threads,)) as pool:
 
         def begin(job: Job) -> Future:
-            listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the worker: a keyboard reaches
-            try:  # the runner alone, which ends it
+            # A worker that starts here ignores the keyboard: that reaches the runner alone, which ends it.
+            listening = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            try:
                 return pool.submit(execute, job)
             except Exception as error:  # the pool is broken
                 failed: Future = Future()

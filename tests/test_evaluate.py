@@ -177,12 +177,12 @@ def test_scores_that_do_not_pair_and_a_margin_that_is_none_are_errors(first, sec
         evaluate.compare(first, second, margin)
 
 
-# Metrics
-
-
 def test_runs_in_which_nothing_was_learnt_are_not_said_to_be_equal():
     verdicts = {one: evaluate.compare([one] * 3, [one] * 3, margin=0.05).verdict for one in (0.0, 0.4, 1.0)}
     assert verdicts == {0.0: "undecided", 0.4: "equal within the margin", 1.0: "equal within the margin"}
+
+
+# Metrics
 
 
 def test_each_value_of_a_column_is_compared_with_one_of_them_seed_by_seed():
